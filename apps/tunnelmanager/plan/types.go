@@ -1,0 +1,100 @@
+// Package plan decides which LSPs there should be and which of them each
+// demand's flows ride: Plan is a pure function from what is (TED, LSPs, demands,
+// the assignment in force) to what should be. It has no clock, no I/O and no
+// goroutine; carrying a plan out is apps/tunnelmanager's work.
+package plan
+
+import (
+	"mpbox/topology"
+	"mpbox/topology/disjoint"
+)
+
+// Scope says how much a plan may touch.
+type Scope uint8
+
+// The scopes: Evaluate only scores, Incremental touches as little as possible,
+// Redesign may re-assign everything that mpbox owns.
+const (
+	Evaluate Scope = iota
+	Incremental
+	Redesign
+)
+
+// Pair is where a flow enters and leaves the provider's network: node names.
+type Pair struct{ Ingress, Egress string }
+
+// Demand is what all the connections of one signature ask for: a group of slots
+// in each direction whose LSPs should be disjoint from each other.
+type Demand struct {
+	// ID is stable for a signature; it is part of no router's configuration.
+	ID string
+	// VPN and Policy are names, for people.
+	VPN, Policy string
+	// Weight is how many connections stand behind the demand; at least 1.
+	Weight int
+	// Forward (client to server) and Reverse hold one Pair for each slot. Slot i
+	// of both belong to the same subflow.
+	Forward, Reverse []Pair
+	// Level is the disjointness that is asked for. With Strict, less is refused.
+	Level  disjoint.Level
+	Strict bool
+	// Bandwidth is the traffic that one slot is expected to carry, in bit/s; 0
+	// means unknown: it then counts for nothing in overload.
+	Bandwidth float64
+	// Template is what a new LSP is asked for with (name, route and ends are the
+	// planner's).
+	Template topology.LSP
+	// Constraints limits the paths of new LSPs.
+	Constraints disjoint.Constraints
+}
+
+// Assignment names the LSP of each slot; "" where a slot has none and its flows
+// follow the PE's own routing.
+type Assignment struct{ Forward, Reverse []string }
+
+// Input of a plan. All of it is read only.
+type Input struct {
+	Scope Scope
+	// Owner is the name prefix of the LSPs that may be changed: "mpbox/lab/".
+	Owner string
+	TED   *topology.TED
+	// LSPs are all the LSPs that the PEs reported.
+	LSPs []topology.LSP
+	// Demands, with Current the assignment in force by Demand.ID (none if new).
+	Demands []Demand
+	Current map[string]Assignment
+	// Default tells which LSP flows of a pair ride when no slot steers them; may
+	// be nil: then the shortest path by TE metric is assumed.
+	Default func(Pair) (lsp string, ok bool)
+	// Metric that path cost is counted in.
+	Metric disjoint.Metric
+	// MaxNewLSPs limits what one plan may signal; 0 means no limit.
+	MaxNewLSPs int
+}
+
+// Result of a plan.
+type Result struct {
+	Demands []Outcome
+	// Signal are the LSPs to set up, with names and EROs; Release the names of
+	// owned LSPs that nothing needs any more (the caller delays these).
+	Signal  []topology.LSP
+	Release []string
+}
+
+// Outcome is what a plan gives one demand.
+type Outcome struct {
+	ID string
+	// Requested level, and the levels before and after; of the worse direction.
+	Requested, Before, After disjoint.Level
+	// Assignment to bring about: names of LSPs that exist or are in Result.Signal.
+	Assignment Assignment
+	// Changed slots have another LSP than in Input.Current.
+	Changed int
+	// Gain is the predicted goodput of the group after, divided by that before.
+	Gain float64
+	// Shared is what paths of the group still have in common after.
+	Shared disjoint.Shared
+	// Unmet says why less than Requested was achieved and what would cure it; ""
+	// when it was met.
+	Unmet string
+}
