@@ -1,0 +1,77 @@
+package tunnelmanager
+
+import (
+	"strings"
+
+	"mpbox/apps/tunnelmanager/plan"
+	"mpbox/topology"
+)
+
+// classValues are the DSCPs that mark slots: pool 2 (xxxx11), which RFC 2474,
+// section 6 sets aside for local use, so that no standard class is disturbed.
+var classValues = []uint8{3, 7, 11, 15, 19, 23, 27, 31, 35, 39, 43, 47, 51, 55, 59, 63}
+
+// classTable hands out the classes of each PE pair: one for each LSP that is in
+// use. Moving a flow to another LSP is then another mark, and the old class stays
+// mapped until no mark uses it.
+type classTable struct {
+	byPair map[plan.Pair]map[string]uint8
+}
+
+func newClassTable() *classTable { return &classTable{byPair: map[plan.Pair]map[string]uint8{}} }
+
+// get gives the class of an LSP, handing one out where it has none; not ok when
+// all are in use.
+func (t *classTable) get(p plan.Pair, lsp string) (uint8, bool) {
+	m := t.byPair[p]
+	if m == nil {
+		m = map[string]uint8{}
+		t.byPair[p] = m
+	}
+	if c, ok := m[lsp]; ok {
+		return c, true
+	}
+	used := map[uint8]bool{}
+	for _, c := range m {
+		used[c] = true
+	}
+	for _, c := range classValues {
+		if !used[c] {
+			m[lsp] = c
+			return c, true
+		}
+	}
+	return 0, false
+}
+
+// learn takes over the classes that a PE already maps: after a restart they stay
+// as they are.
+func (t *classTable) learn(owner string, ftns []topology.FTN, lsps map[string]topology.LSP) {
+	for _, f := range ftns {
+		l, ok := lsps[f.LSP]
+		if !ok || !f.FEC.HasDSCP || !strings.HasPrefix(f.Name, owner+"class/") {
+			continue
+		}
+		p := plan.Pair{Ingress: l.Ingress, Egress: l.Egress}
+		if t.byPair[p] == nil {
+			t.byPair[p] = map[string]uint8{}
+		}
+		if _, ok := t.byPair[p][f.LSP]; !ok {
+			t.byPair[p][f.LSP] = f.FEC.DSCP
+		}
+	}
+}
+
+// retain forgets the classes that no PE maps any more and nothing wants.
+func (t *classTable) retain(keep func(plan.Pair, string, uint8) bool) {
+	for p, m := range t.byPair {
+		for lsp, c := range m {
+			if !keep(p, lsp, c) {
+				delete(m, lsp)
+			}
+		}
+		if len(m) == 0 {
+			delete(t.byPair, p)
+		}
+	}
+}

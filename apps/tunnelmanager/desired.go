@@ -1,0 +1,217 @@
+package tunnelmanager
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"mpbox/apps/tunnelmanager/plan"
+	"mpbox/topology"
+)
+
+// protoTCP is the IP protocol number of TCP.
+const protoTCP = 6
+
+// EdgeRule is what the edge bridge does with one bound flow: count it, and give
+// its packets a DSCP where it is marked or where the customer's is restored.
+type EdgeRule struct {
+	// ID is stable for a flow and place.
+	ID         uint64
+	Attachment string
+	// FromPE: the rule is for packets that come back from the provider.
+	FromPE   bool
+	Src, Dst netip.AddrPort
+	// Mark sets DSCP; otherwise the rule only counts.
+	Mark bool
+	DSCP uint8
+}
+
+// desired is what should be on the PEs and the edge bridges. It is derived, never
+// stored: from the demands, their assignments and the PEs' capabilities.
+type desired struct {
+	// lsps and ftns are by PE, then by name.
+	lsps map[string]map[string]topology.LSP
+	ftns map[string]map[string]topology.FTN
+	// rules by ID; a mark rule waits for the FTNs it needs.
+	rules map[uint64]desiredRule
+	// bindings by name, State not yet filled in.
+	bindings map[string]*Binding
+}
+
+type desiredRule struct {
+	EdgeRule
+	// binding the rule belongs to; needs are the names of the FTNs at pe that
+	// must have been read back before packets may be marked.
+	binding string
+	pe      string
+	needs   []string
+}
+
+// desireInput is what desire works from.
+type desireInput struct {
+	owner       string
+	groups      []demandGroup
+	assignments map[string]plan.Assignment
+	// specs are the owned LSPs as they were planned, by name.
+	specs       map[string]topology.LSP
+	attachments map[string]Attachment
+	steer       map[string]Steer // by PE
+	// isDefault tells whether an LSP is what the PE's own routing gives a pair.
+	isDefault func(plan.Pair, string) bool
+	// ride tells which LSP a flow is bound to now; "" for none.
+	ride func(name string) string
+	// classes are the DSCP values in use: "pe lsp" -> DSCP.
+	classes *classTable
+}
+
+// desire derives what should be there.
+func desire(in desireInput) *desired {
+	d := &desired{
+		lsps: map[string]map[string]topology.LSP{}, ftns: map[string]map[string]topology.FTN{},
+		rules: map[uint64]desiredRule{}, bindings: map[string]*Binding{},
+	}
+	for gi := range in.groups {
+		g := &in.groups[gi]
+		a, ok := in.assignments[g.ID]
+		if !ok {
+			continue
+		}
+		for dir, lsps := range [2][]string{a.Forward, a.Reverse} {
+			for _, name := range lsps {
+				if spec, ok := in.specs[name]; ok {
+					put(d.lsps, spec.Ingress, name, spec)
+				}
+			}
+			pairs := [2][]plan.Pair{g.Forward, g.Reverse}[dir]
+			for m := range g.members {
+				for i, s := range placeInSlots(g, m, a, in) {
+					if i < len(lsps) && lsps[i] != "" {
+						d.bind(in, g, g.members[m], s, Direction(dir), i, pairs[i], lsps[i])
+					}
+				}
+			}
+		}
+	}
+	return d
+}
+
+// placeInSlots gives the subflow of each slot for one member: those that ride a
+// slot's LSP already stay, the others fill what is left of their kind, by age.
+func placeInSlots(g *demandGroup, member int, a plan.Assignment, in desireInput) []*Subflow {
+	subs := g.slots[member]
+	out := make([]*Subflow, len(subs))
+	used := make([]bool, len(subs))
+	same := func(i, j int) bool { return g.Forward[i] == g.Forward[j] && g.Reverse[i] == g.Reverse[j] }
+	score := func(slot, sub int) int {
+		n := 0
+		for dir, lsps := range [2][]string{a.Forward, a.Reverse} {
+			if slot < len(lsps) && lsps[slot] != "" && in.ride(flowName(in.owner, subs[sub].Flows[dir])) == lsps[slot] {
+				n++
+			}
+		}
+		return n
+	}
+	for want := 2; want >= 0; want-- {
+		for i := range out {
+			for j := range subs {
+				if out[i] == nil && !used[j] && same(i, j) && score(i, j) >= want {
+					out[i], used[j] = subs[j], true
+				}
+			}
+		}
+	}
+	return out
+}
+
+func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow, dir Direction, slot int, pair plan.Pair, lsp string) {
+	f := s.Flows[dir]
+	b := &Binding{
+		Name: flowName(in.owner, f), Connection: c.ID, Token: c.Token, Subflow: s.ID, Direction: dir, VPN: c.VPN,
+		Demand: g.ID, Slot: slot, PE: pair.Ingress, EgressPE: pair.Egress, Flow: f, LSP: lsp,
+		Default: in.isDefault(pair, lsp), Steer: in.steer[pair.Ingress], State: BindingPending,
+	}
+	d.bindings[b.Name] = b
+	count := EdgeRule{ID: ruleID(b.Name, false), Attachment: f.Ingress, Src: f.Src, Dst: f.Dst}
+	if b.Default {
+		d.rules[count.ID] = desiredRule{EdgeRule: count, binding: b.Name}
+		return
+	}
+	at := in.attachments[f.Ingress]
+	if b.Steer != SteerClass {
+		put(d.ftns, b.PE, b.Name, topology.FTN{Name: b.Name, LSP: lsp, FEC: topology.FEC{
+			Interface: at.Interface, Protocol: protoTCP,
+			Src: host(f.Src.Addr()), Dst: host(f.Dst.Addr()), SrcPort: f.Src.Port(), DstPort: f.Dst.Port(),
+		}})
+		d.rules[count.ID] = desiredRule{EdgeRule: count, binding: b.Name}
+		return
+	}
+	dscp, ok := in.classes.get(pair, lsp)
+	if !ok {
+		b.State, b.Reason = BindingFailed, fmt.Sprintf("all %d classes between %s and %s are in use", len(classValues), pair.Ingress, pair.Egress)
+		d.rules[count.ID] = desiredRule{EdgeRule: count, binding: b.Name}
+		return
+	}
+	b.Class = dscp
+	var needs []string
+	for _, p := range classPrefixes(in.attachments, c.VPN, pair.Egress, f.Dst.Addr()) {
+		name := fmt.Sprintf("%sclass/%s/%d/%s", in.owner, at.Name, dscp, p)
+		put(d.ftns, b.PE, name, topology.FTN{Name: name, LSP: lsp, FEC: topology.FEC{
+			Interface: at.Interface, Dst: p, DSCP: dscp, HasDSCP: true,
+		}})
+		needs = append(needs, name)
+	}
+	if len(needs) == 0 {
+		b.State, b.Reason = BindingFailed, fmt.Sprintf("class steering needs the prefixes behind %s: set prefixes of attachment %s", pair.Egress, f.Egress)
+	}
+	mark := count
+	mark.Mark, mark.DSCP = len(needs) > 0, dscp
+	d.rules[mark.ID] = desiredRule{EdgeRule: mark, binding: b.Name, pe: b.PE, needs: needs}
+	// The far edge gives the customer its own DSCP back, before anything is marked.
+	restore := EdgeRule{ID: ruleID(b.Name, true), Attachment: f.Egress, FromPE: true, Src: f.Src, Dst: f.Dst, Mark: true, DSCP: f.DSCP}
+	d.rules[restore.ID] = desiredRule{EdgeRule: restore, binding: b.Name}
+}
+
+// classPrefixes gives the networks of a VPN behind a PE that are of dst's family
+// and hold dst.
+func classPrefixes(at map[string]Attachment, vpn, pe string, dst netip.Addr) []netip.Prefix {
+	var out []netip.Prefix
+	for _, name := range sortedKeys(at) {
+		if a := at[name]; a.VPN == vpn && a.PE == pe {
+			for _, p := range a.Prefixes {
+				if p.Contains(dst) && !slices.Contains(out, p) {
+					out = append(out, p)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// flowName names a flow for the life of its tuple, over restarts: it carries no
+// number that is handed out. Owner ends in "/".
+func flowName(owner string, f Flow) string {
+	h := sha256.Sum256([]byte(f.Ingress + " " + f.Src.String() + " " + f.Dst.String()))
+	return owner + "flow/" + hex.EncodeToString(h[:8])
+}
+
+// ruleID gives the number of a flow's edge rule: at its ingress, or (far) where
+// it leaves the provider.
+func ruleID(binding string, far bool) uint64 {
+	h := sha256.Sum256(fmt.Appendf(nil, "%s %v", binding, far))
+	var id uint64
+	for _, b := range h[:8] {
+		id = id<<8 | uint64(b)
+	}
+	return id
+}
+
+func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+func put[V any](m map[string]map[string]V, k1, k2 string, v V) {
+	if m[k1] == nil {
+		m[k1] = map[string]V{}
+	}
+	m[k1][k2] = v
+}

@@ -1,0 +1,174 @@
+package tunnelmanager
+
+import (
+	"cmp"
+	"net/netip"
+	"time"
+
+	"mpbox/apps/tunnelmanager/plan"
+	"mpbox/topology"
+	"mpbox/topology/disjoint"
+)
+
+// Mode says what a plan may lead to.
+type Mode string
+
+// The modes. Observe never touches a router, Suggest waits for approval, Auto acts.
+const (
+	Observe Mode = "observe"
+	Suggest Mode = "suggest"
+	Auto    Mode = "auto"
+)
+
+// Valid reports whether m is one of the modes.
+func (m Mode) Valid() bool { return m == Observe || m == Suggest || m == Auto }
+
+// Steer is how a PE is told which LSP a flow rides.
+type Steer string
+
+// The ways to steer. SteerFTN: the PE classifies the 5-tuple. SteerClass: the edge
+// bridge marks a DSCP, the PE maps the class.
+const (
+	SteerFTN   Steer = "ftn"
+	SteerClass Steer = "class"
+)
+
+// Attachment is a CE-facing port of an edge bridge and what lies behind it.
+type Attachment struct {
+	Name string
+	VPN  string
+	// PE is the router behind it, Interface that router's name of the port.
+	PE, Interface string
+	// Prefixes are the customer's networks at this attachment.
+	Prefixes []netip.Prefix
+}
+
+// PE is what the manager knows of a router before it has asked it anything.
+type PE struct {
+	Name  string
+	Steer Steer
+	Poll  time.Duration
+}
+
+// Policy is what connections that match are to be given.
+type Policy struct {
+	Name string
+	// VPN is a name, or "" or "*" for all. Prefixes and Ports match either end of
+	// the connection's initial subflow; empty matches all.
+	VPN      string
+	Prefixes []netip.Prefix
+	Ports    []uint16
+	// Level and Strict: how disjoint (disjoint.Level), and whether less is refused.
+	Level  disjoint.Level
+	Strict bool
+	// RequireVerified plans only on subflows whose HMAC was seen and right.
+	RequireVerified bool
+	// Metric, Constraints and Template shape new LSPs.
+	Metric      disjoint.Metric
+	Constraints disjoint.Constraints
+	Template    topology.LSP
+}
+
+// Direction of a subflow's flow.
+type Direction uint8
+
+// A subflow's client is the sender of its SYN.
+const (
+	C2S Direction = iota
+	S2C
+)
+
+func (d Direction) String() string { return [...]string{"c2s", "s2c"}[d&1] }
+
+// Flow is one direction of a subflow.
+type Flow struct {
+	// Ingress and Egress are names of attachments: where its packets enter and
+	// leave the provider; "" where unknown.
+	Ingress, Egress string
+	Src, Dst        netip.AddrPort
+	// DSCP is the customer's own, as its handshake carried it.
+	DSCP uint8
+}
+
+// Subflow of a connection, as the detector tells it.
+type Subflow struct {
+	ID     uint64
+	Backup bool
+	// Established: the server answered with the matching option. Verified: nil
+	// while not enough was seen, false when a HMAC was wrong.
+	Established bool
+	Verified    *bool
+	// Flows are by Direction.
+	Flows [2]Flow
+	// Since is when its SYN was seen.
+	Since time.Time
+}
+
+// Connection is what the manager is told of an MPTCP connection. It is a value:
+// each change is a new one with the same ID.
+type Connection struct {
+	ID    uint64
+	Token uint32
+	// Version of MPTCP, 0 or 1.
+	Version  uint8
+	VPN      string
+	Since    time.Time
+	Subflows []Subflow
+	// Bytes seen on its bound flows.
+	Bytes uint64
+}
+
+// BindingState tells how far a binding has come.
+type BindingState string
+
+// A binding is verified when PE state and edge flow have both been read back.
+const (
+	BindingPending   BindingState = "pending"
+	BindingInstalled BindingState = "installed"
+	BindingVerified  BindingState = "verified"
+	BindingFailed    BindingState = "failed"
+)
+
+// Binding puts one flow of a subflow into one slot of its demand.
+type Binding struct {
+	// Name is stable for a flow: the same after a restart.
+	Name       string
+	Connection uint64
+	Token      uint32
+	Subflow    uint64
+	Direction  Direction
+	VPN        string
+	Demand     string
+	Slot       int
+	// PE is the ingress PE, which classifies.
+	PE, EgressPE string
+	Flow         Flow
+	LSP          string
+	// Default: the LSP is what the PE's own routing gives; no FTN is needed.
+	Default bool
+	Steer   Steer
+	// Class is the DSCP that marks the flow (SteerClass).
+	Class  uint8
+	State  BindingState
+	Reason string
+	// Since is when the binding was decided, VerifiedAt when it was first read back.
+	Since, VerifiedAt time.Time
+	// Route is the links of the LSP as the PE recorded them.
+	Route []string
+}
+
+// demandGroup is a demand and the connections behind it.
+type demandGroup struct {
+	plan.Demand
+	policy *Policy
+	// members in the order of their ID.
+	members []*Connection
+	// slots[i] are member i's subflows, one for each slot: kind by kind, by age.
+	slots [][]*Subflow
+	// youngest is when the last subflow of any member joined.
+	youngest time.Time
+}
+
+func comparePair(a, b plan.Pair) int {
+	return cmp.Or(cmp.Compare(a.Ingress, b.Ingress), cmp.Compare(a.Egress, b.Egress))
+}
