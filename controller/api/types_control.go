@@ -1,0 +1,66 @@
+package api
+
+import "time"
+
+// Thresholds limit replanning. They can be set at run time and are kept over
+// restarts.
+type Thresholds struct {
+	MinConnections  int      `json:"min_connections" minimum:"1" maximum:"1000000" doc:"Connections of one signature before it is planned for"`
+	MinSubflows     int      `json:"min_subflows" minimum:"2" maximum:"64" doc:"Subflows that a connection must have to count"`
+	MinGain         float64  `json:"min_gain" minimum:"1" maximum:"1000" doc:"Predicted goodput after, divided by that before, that a change must bring"`
+	MinAge          Duration `json:"min_age" doc:"Age that a connection must have to count; 0s to 24h"`
+	MinBytes        uint64   `json:"min_bytes" doc:"Bytes that a connection must have carried to count, where bytes are known"`
+	Settle          Duration `json:"settle" doc:"Quiet time after the last join before planning; 0s to 1m"`
+	HoldDown        Duration `json:"hold_down" doc:"Time for which a demand that was moved is not moved again, unless an LSP fails; 0s to 24h"`
+	MaxOpsPerMinute int      `json:"max_ops_per_minute" minimum:"1" maximum:"100000" doc:"Operations on routers, all PEs together"`
+	ReleaseDelay    Duration `json:"release_delay" doc:"Time for which an LSP that nothing needs is kept; 0s to 24h"`
+}
+
+// Mode is what mpbox may do to routers.
+type Mode struct {
+	Mode string `json:"mode" enum:"observe,suggest,auto" doc:"observe: nothing; suggest: plans wait for approval; auto: plans are carried out"`
+}
+
+// Change is an entry of the audit: something was decided, asked for or done.
+type Change struct {
+	ID      uint64    `json:"id" doc:"Grows"`
+	At      time.Time `json:"at"`
+	Actor   string    `json:"actor" doc:"mpbox itself, or who asked" example:"mpbox"`
+	Action  string    `json:"action" doc:"What was done" example:"signal"`
+	Subject string    `json:"subject" doc:"What it was done to" example:"mpbox/lab/pe1-pe2/1"`
+	VPN     string    `json:"vpn,omitempty"`
+	PE      string    `json:"pe,omitempty"`
+	Plan    string    `json:"plan,omitempty"`
+	Step    string    `json:"step,omitempty" doc:"The router command or SET"`
+	Result  string    `json:"result" enum:"ok,failed,refused,skipped"`
+	Detail  string    `json:"detail,omitempty" doc:"Why, and what was said"`
+	Remedy  string    `json:"remedy,omitempty" doc:"What to do about it"`
+}
+
+// Event tells that something changed. Data is the object as the API shows it now.
+type Event struct {
+	ID      uint64    `json:"id" doc:"Grows; use it as Last-Event-ID"`
+	At      time.Time `json:"at"`
+	Type    string    `json:"type" enum:"connection,subflow,binding,datapath,pe,lsp,topology,demand,plan,threshold,mode,change,lost" doc:"lost: events were missed, read the lists again"`
+	Action  string    `json:"action" enum:"added,changed,removed"`
+	Subject string    `json:"subject" doc:"Id or name of the object"`
+	VPN     string    `json:"vpn,omitempty"`
+	PE      string    `json:"pe,omitempty"`
+	State   string    `json:"state,omitempty"`
+	Data    any       `json:"data,omitempty" doc:"The object, of the type's schema; absent when it was removed"`
+}
+
+// Status is the controller at a glance.
+type Status struct {
+	Instance    string    `json:"instance"`
+	Version     string    `json:"version"`
+	Mode        string    `json:"mode" enum:"observe,suggest,auto"`
+	Started     time.Time `json:"started"`
+	Datapaths   int       `json:"datapaths" doc:"Connected"`
+	Connections int       `json:"connections"`
+	Subflows    int       `json:"subflows"`
+	Orphans     int       `json:"orphans" doc:"Joins whose connection is not known yet"`
+	Bindings    int       `json:"bindings"`
+	LSPs        int       `json:"lsps"`
+	PEs         int       `json:"pes" doc:"Reachable"`
+}

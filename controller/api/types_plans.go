@@ -1,0 +1,76 @@
+package api
+
+import "time"
+
+// Demand is what all connections of one signature ask for together.
+type Demand struct {
+	ID          string     `json:"id"`
+	VPN         string     `json:"vpn"`
+	Policy      string     `json:"policy"`
+	Connections int        `json:"connections" doc:"Connections behind it"`
+	Since       time.Time  `json:"since"`
+	State       string     `json:"state" enum:"waiting,planned,met,unmet,held,releasing" doc:"waiting: below a threshold; held: hold-down; unmet: less than requested was achieved"`
+	Reason      string     `json:"reason,omitempty" doc:"Why it is in this state"`
+	Requested   string     `json:"requested" enum:"link,srlg,node,node-srlg" doc:"Disjointness asked for"`
+	Achieved    string     `json:"achieved" enum:"none,link,srlg,node,node-srlg" doc:"Disjointness now, of the worse direction"`
+	Shared      Shared     `json:"shared" doc:"What its LSPs still have in common"`
+	Forward     List[Slot] `json:"forward" doc:"Client to server"`
+	Reverse     List[Slot] `json:"reverse" doc:"Server to client"`
+}
+
+// Slot is a place for one subflow of each connection of a demand.
+type Slot struct {
+	Ingress string       `json:"ingress"`
+	Egress  string       `json:"egress"`
+	LSP     string       `json:"lsp,omitempty" doc:"Empty: the PE's own routing"`
+	Route   List[string] `json:"route" doc:"Links of its actual route"`
+}
+
+// Shared is what paths have in common.
+type Shared struct {
+	Nodes List[string] `json:"nodes"`
+	Links List[string] `json:"links"`
+	SRLGs List[uint32] `json:"srlgs"`
+}
+
+// Plan is a set of changes, with what it is for.
+type Plan struct {
+	ID      string           `json:"id"`
+	At      time.Time        `json:"at"`
+	Scope   string           `json:"scope" enum:"evaluate,incremental,redesign"`
+	Trigger string           `json:"trigger" doc:"What led to it" example:"demand 4c1f joined"`
+	State   string           `json:"state" enum:"proposed,running,done,failed,superseded" doc:"proposed: waits for approval"`
+	Reason  string           `json:"reason,omitempty" doc:"Why it failed, or what superseded it"`
+	Actor   string           `json:"actor,omitempty" doc:"Who approved it"`
+	Demands List[PlanDemand] `json:"demands"`
+	Ops     List[PlanOp]     `json:"ops" doc:"Operations; each waits for those that it names"`
+}
+
+// PlanDemand is what a plan does for one demand.
+type PlanDemand struct {
+	ID        string  `json:"id"`
+	Requested string  `json:"requested"`
+	Before    string  `json:"before" doc:"Disjointness before"`
+	After     string  `json:"after" doc:"Disjointness after"`
+	Gain      float64 `json:"gain" doc:"Predicted goodput after, divided by that before"`
+	Shared    Shared  `json:"shared"`
+	Unmet     string  `json:"unmet,omitempty" doc:"Why less than requested, and what would cure it"`
+}
+
+// PlanOp is one operation of a plan on one PE.
+type PlanOp struct {
+	N     int          `json:"n"`
+	PE    string       `json:"pe"`
+	Op    string       `json:"op" enum:"signal,bind,unbind,release,mark,unmark"`
+	LSP   string       `json:"lsp,omitempty"`
+	FTN   string       `json:"ftn,omitempty"`
+	Route List[string] `json:"route" doc:"Intended route, names of links"`
+	After List[int]    `json:"after" doc:"Operations that must be done before"`
+	State string       `json:"state" enum:"waiting,running,done,failed"`
+	Error *Problem     `json:"error,omitempty"`
+}
+
+// PlanRequest asks for a plan.
+type PlanRequest struct {
+	Scope string `json:"scope" enum:"evaluate,incremental,redesign"`
+}
