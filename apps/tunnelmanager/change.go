@@ -1,0 +1,63 @@
+package tunnelmanager
+
+import "time"
+
+// Change is an entry of the audit: something mpbox did, decided or was told.
+type Change struct {
+	ID uint64    `json:"id"`
+	At time.Time `json:"at"`
+	// Actor is "mpbox" or who called the API.
+	Actor string `json:"actor"`
+	// Action is a verb: signal, bind, unbind, release, plan, hold-down, release-delay,
+	// mode, threshold, approve, pe-lost, pe-back, lsp-down, …
+	Action  string `json:"action"`
+	Subject string `json:"subject"`
+	PE      string `json:"pe,omitempty"`
+	Step    string `json:"step,omitempty"`
+	Detail  string `json:"detail,omitempty"`
+	Remedy  string `json:"remedy,omitempty"`
+	VPN     string `json:"vpn,omitempty"`
+	Plan    string `json:"plan,omitempty"`
+	// Result is one of the constants below.
+	Result string `json:"result"`
+}
+
+// Results of a change.
+const (
+	ResultOK      = "ok"
+	ResultFailed  = "failed"
+	ResultRefused = "refused"
+	ResultSkipped = "skipped"
+)
+
+// Notice tells that something changed; exactly one field is set.
+type Notice struct {
+	Change  *Change
+	Binding *Binding
+	Plan    *Plan
+	Demand  *Demand
+}
+
+// audit keeps the last changes in memory, newest last, and hands each to the store.
+type audit struct {
+	next  uint64
+	ring  []Change
+	limit int
+	save  func(Change)
+	tell  func(Change)
+}
+
+func (a *audit) add(c Change) {
+	a.next++
+	c.ID = a.next
+	a.ring = append(a.ring, c)
+	if len(a.ring) > a.limit {
+		a.ring = append([]Change(nil), a.ring[len(a.ring)-a.limit/2:]...)
+	}
+	if a.save != nil {
+		a.save(c)
+	}
+	if a.tell != nil {
+		a.tell(c)
+	}
+}

@@ -1,0 +1,96 @@
+package tunnelmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mpbox/apps/tunnelmanager/plan"
+	"mpbox/apps/tunnelmanager/threshold"
+)
+
+// What callers of the control methods decide by.
+var (
+	ErrNoPlan      = errors.New("no such plan")
+	ErrNotProposed = errors.New("plan does not wait for approval")
+)
+
+// SetMode changes what plans may lead to, from now on and over restarts.
+func (m *Manager) SetMode(ctx context.Context, actor string, mode Mode) error {
+	if !mode.Valid() {
+		return fmt.Errorf("mode %q: want observe, suggest or auto", mode)
+	}
+	return m.call(ctx, func(now time.Time) {
+		if mode == m.mode {
+			return
+		}
+		m.log.Info("mode changed", zap.String("from", string(m.mode)), zap.String("to", string(mode)), zap.String("actor", actor))
+		m.record(now, Change{Actor: actor, Action: "mode", Subject: string(mode), Detail: "was " + string(m.mode), Result: ResultOK})
+		m.mode, m.dirty = mode, true
+		m.save("mode", mode)
+	})
+}
+
+// SetLimits changes the thresholds, from now on and over restarts.
+func (m *Manager) SetLimits(ctx context.Context, actor string, l threshold.Limits) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	return m.call(ctx, func(now time.Time) {
+		for _, d := range threshold.Diff(m.limits, l) {
+			m.record(now, Change{Actor: actor, Action: "threshold", Subject: d, Result: ResultOK})
+		}
+		m.limits, m.dirty = l, true
+		m.save("thresholds", l)
+	})
+}
+
+// Approve has a proposed plan carried out.
+func (m *Manager) Approve(ctx context.Context, actor, id string) (p *Plan, err error) {
+	cerr := m.call(ctx, func(now time.Time) {
+		for _, q := range m.plans {
+			if q.ID != id {
+				continue
+			}
+			if q.State != PlanProposed {
+				err = fmt.Errorf("%w: %s is %s", ErrNotProposed, id, q.State)
+				return
+			}
+			m.record(now, Change{Actor: actor, Action: "approve", Subject: id, Plan: id, Result: ResultOK})
+			m.accept(now, q, actor)
+			p = q.clone()
+			return
+		}
+		err = fmt.Errorf("%w: %s", ErrNoPlan, id)
+	})
+	return p, errors.Join(cerr, err)
+}
+
+// Propose computes a plan now. Evaluate only scores; the others wait for approval.
+func (m *Manager) Propose(ctx context.Context, actor string, scope plan.Scope) (p *Plan, err error) {
+	cerr := m.call(ctx, func(now time.Time) {
+		if m.ted == nil {
+			err = errors.New("no topology yet: no PE has told its TED")
+			return
+		}
+		var demands []plan.Demand
+		for i := range m.groups {
+			demands = append(demands, m.groups[i].Demand)
+		}
+		res, e := m.plan(scope, demands)
+		if e != nil {
+			err = e
+			return
+		}
+		q := &Plan{At: now, Scope: scope, State: PlanProposed, Demands: res.Demands, Signal: res.Signal, Actor: actor}
+		if scope == plan.Evaluate {
+			q.State = PlanDone
+		}
+		m.addPlan(q)
+		p = q.clone()
+	})
+	return p, errors.Join(cerr, err)
+}

@@ -1,0 +1,271 @@
+package tunnelmanager
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mpbox/apps/tunnelmanager/plan"
+	"mpbox/topology"
+)
+
+// decide asks for a plan when something it depends on has changed, and takes
+// over what the thresholds and the mode allow.
+func (m *Manager) decide(now time.Time, w *wake) {
+	demands, fresh := m.admit(now, w)
+	m.dirty = m.dirty || fresh
+	if !m.dirty {
+		return
+	}
+	pes := map[string]bool{}
+	for i := range demands {
+		for _, p := range slices.Concat(demands[i].Forward, demands[i].Reverse) {
+			pes[p.Ingress] = true
+		}
+	}
+	if m.ted == nil || !m.allRead(pes) {
+		return // asked again when the PEs have been read
+	}
+	m.dirty = false
+	if len(demands) == 0 {
+		return
+	}
+	scope := plan.Incremental
+	if m.mode == Observe {
+		scope = plan.Evaluate
+	}
+	res, err := m.plan(scope, demands)
+	if err != nil {
+		m.log.Error("planning failed", zap.Error(err))
+		m.record(now, Change{Action: "plan", Subject: "all demands", Detail: err.Error(), Result: ResultFailed})
+		return
+	}
+	m.weigh(now, scope, res, w)
+}
+
+// admit gives the demands that a plan may be made for: those that have an
+// assignment, and those that the thresholds let in now. fresh tells that one of
+// them was not let in before.
+func (m *Manager) admit(now time.Time, w *wake) (out []plan.Demand, fresh bool) {
+	for i := range m.groups {
+		g, d := &m.groups[i], m.demands[m.groups[i].ID]
+		if !d.has && m.mode != Observe {
+			if why, until := m.notYet(g, now); why != "" {
+				d.state, d.reason = "waiting", why
+				w.by(until)
+				continue
+			}
+			if d.state == "waiting" {
+				d.state, d.reason, fresh = "planned", "", true
+			}
+		}
+		out = append(out, g.Demand)
+	}
+	return out, fresh
+}
+
+// notYet says why a demand is not planned for now, and when to look again; a zero
+// time if only news can change it.
+func (m *Manager) notYet(g *demandGroup, now time.Time) (string, time.Time) {
+	l := m.limits
+	n := 0
+	var next time.Time
+	for _, c := range g.members {
+		old := now.Sub(c.Since) >= l.MinAge
+		if !old {
+			if t := c.Since.Add(l.MinAge); next.IsZero() || t.Before(next) {
+				next = t
+			}
+		}
+		if old && c.Bytes >= l.MinBytes {
+			n++
+		}
+	}
+	if n < l.MinConnections {
+		return fmt.Sprintf("%d of %d connections count, %d wanted (min_connections, min_age %s, min_bytes %d)",
+			n, len(g.members), l.MinConnections, l.MinAge, l.MinBytes), next
+	}
+	if t := g.youngest.Add(l.Settle); now.Before(t) {
+		return "a subflow has just joined (settle)", t
+	}
+	return "", time.Time{}
+}
+
+// plan asks the planner, with the LSPs as they are and those on their way.
+func (m *Manager) plan(scope plan.Scope, demands []plan.Demand) (plan.Result, error) {
+	in := plan.Input{
+		Scope: scope, Owner: m.cfg.Owner, TED: m.ted, LSPs: m.planLSPs(), Demands: demands,
+		Current: map[string]plan.Assignment{}, Default: m.defaultLSP,
+	}
+	if len(m.cfg.Policies) > 0 {
+		in.Metric = m.cfg.Policies[0].Metric
+	}
+	for _, d := range demands {
+		if s := m.demands[d.ID]; s.has {
+			in.Current[d.ID] = s.Assignment
+		}
+	}
+	return m.planner.Plan(in)
+}
+
+// planLSPs are the LSPs that a plan may count on: those that are up, those that
+// were just asked for, and the rest as down.
+func (m *Manager) planLSPs() []topology.LSP {
+	now := time.Now()
+	have := m.lspsByName()
+	var out []topology.LSP
+	for _, name := range sortedKeys(have) {
+		l := have[name]
+		if spec, ok := m.specs[name]; ok {
+			l.Bandwidth, l.ERO = spec.Bandwidth, spec.ERO
+			if l.Oper != topology.OperUp && now.Sub(m.asked[name]) < signalGrace && m.intact(spec) {
+				l.Oper, l.RRO = topology.OperUp, nil
+			} else if l.Oper == topology.OperUp && !m.intact(spec) {
+				l.Oper = topology.OperDown // the head end has not noticed yet
+			}
+		}
+		out = append(out, l)
+	}
+	for _, name := range sortedKeys(m.specs) {
+		if _, ok := have[name]; ok {
+			continue
+		}
+		l := m.specs[name]
+		l.Oper = topology.OperDown
+		if pe := m.pes[l.Ingress]; pe != nil && m.intact(l) {
+			if _, refused := pe.held[name]; !refused {
+				l.Oper = topology.OperUp
+			}
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// intact tells whether all the links of an LSP's intended route are there.
+func (m *Manager) intact(spec topology.LSP) bool {
+	if m.ted == nil || len(spec.ERO) == 0 {
+		return true
+	}
+	links, err := m.ted.Route(spec.Ingress, spec.ERO)
+	if err != nil {
+		return false
+	}
+	return !slices.ContainsFunc(links, func(i int) bool { return m.ted.Links()[i].Down })
+}
+
+// weigh decides, demand by demand, whether to take over what was planned.
+func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wake) {
+	signal := map[string]topology.LSP{}
+	for _, l := range res.Signal {
+		signal[l.Name] = l
+	}
+	p := &Plan{At: now, Scope: scope, State: PlanProposed}
+	for _, o := range res.Demands {
+		d := m.demands[o.ID]
+		if d == nil {
+			continue
+		}
+		d.outcome = o
+		if scope == plan.Evaluate {
+			d.state, d.reason = demandVerdict(o, o.Before), o.Unmet
+			continue
+		}
+		if d.has && sameAssignment(d.Assignment, o.Assignment) {
+			d.state, d.reason = demandVerdict(o, o.After), o.Unmet
+			continue
+		}
+		broken := m.broken(d.Assignment)
+		switch {
+		case !broken && o.Gain < m.limits.MinGain && o.After <= o.Before:
+			d.state, d.reason = "waiting", fmt.Sprintf("predicted gain %.2f, %.2f wanted (min_gain)", o.Gain, m.limits.MinGain)
+			continue
+		case !broken && d.has && !d.moved.IsZero() && now.Sub(d.moved) < m.limits.HoldDown:
+			until := d.moved.Add(m.limits.HoldDown)
+			if d.state != "held" {
+				m.record(now, Change{Action: "hold-down", Subject: o.ID, Result: ResultSkipped,
+					Detail: fmt.Sprintf("moved %s ago; not moved again before %s", now.Sub(d.moved).Round(time.Millisecond), until.Format(time.RFC3339))})
+			}
+			d.state, d.reason = "held", "hold-down until "+until.Format(time.RFC3339)
+			m.dirty = true // looked at again when the hold-down is over
+			w.by(until)
+			continue
+		}
+		p.Demands = append(p.Demands, o)
+	}
+	if len(p.Demands) == 0 {
+		return
+	}
+	for _, o := range p.Demands {
+		for _, name := range slices.Concat(o.Assignment.Forward, o.Assignment.Reverse) {
+			if l, ok := signal[name]; ok && !slices.ContainsFunc(p.Signal, func(x topology.LSP) bool { return x.Name == name }) {
+				p.Signal = append(p.Signal, l)
+			}
+		}
+	}
+	if m.mode == Suggest {
+		m.propose(now, p)
+		return
+	}
+	m.addPlan(p)
+	m.accept(now, p, "mpbox")
+}
+
+// propose keeps a plan for approval, unless the same one waits already.
+func (m *Manager) propose(now time.Time, p *Plan) {
+	for _, old := range m.plans {
+		if old.State != PlanProposed {
+			continue
+		}
+		if slices.EqualFunc(old.Demands, p.Demands, func(a, b plan.Outcome) bool { return a.ID == b.ID && sameAssignment(a.Assignment, b.Assignment) }) {
+			return
+		}
+		old.State, old.Reason = PlanSuperseded, "the network or the demands changed"
+	}
+	m.addPlan(p)
+	m.record(now, Change{Action: "plan", Subject: p.ID, Plan: p.ID, Result: ResultOK, Detail: "proposed: waits for approval"})
+}
+
+// accept puts a plan into force: from here on reconcile brings it about.
+func (m *Manager) accept(now time.Time, p *Plan, actor string) {
+	p.State, p.Actor = PlanRunning, actor
+	for _, l := range p.Signal {
+		m.specs[l.Name] = l
+		m.saveSpec(l.Name, &l)
+	}
+	for _, o := range p.Demands {
+		d := m.demands[o.ID]
+		if d == nil {
+			continue
+		}
+		d.Assignment, d.has, d.moved = o.Assignment, true, now
+		d.state, d.reason = demandVerdict(o, o.After), o.Unmet
+		m.saveDemand(o.ID, d)
+		m.record(now, Change{Actor: actor, Action: "plan", Subject: o.ID, Plan: p.ID, Result: ResultOK,
+			Detail: fmt.Sprintf("disjointness %s -> %s (%s requested), gain %.2f, forward %s, reverse %s", o.Before, o.After, o.Requested, o.Gain,
+				strings.Join(o.Assignment.Forward, " "), strings.Join(o.Assignment.Reverse, " "))})
+	}
+	m.log.Info("plan in force", zap.String("plan", p.ID), zap.Int("demands", len(p.Demands)), zap.Int("signal", len(p.Signal)))
+}
+
+// broken tells whether a slot's LSP is known to be gone or down: then hold-down
+// and gain do not count.
+func (m *Manager) broken(a plan.Assignment) bool {
+	up := map[string]bool{}
+	for _, l := range m.planLSPs() {
+		up[l.Name] = l.Oper == topology.OperUp
+	}
+	for _, name := range slices.Concat(a.Forward, a.Reverse) {
+		if name != "" && !up[name] {
+			return true
+		}
+	}
+	return false
+}
+
+func sameAssignment(a, b plan.Assignment) bool {
+	return slices.Equal(a.Forward, b.Forward) && slices.Equal(a.Reverse, b.Reverse)
+}

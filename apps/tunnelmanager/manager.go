@@ -1,0 +1,287 @@
+package tunnelmanager
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"mpbox/apps/tunnelmanager/plan"
+	"mpbox/apps/tunnelmanager/threshold"
+	"mpbox/pe-drivers/driver"
+	"mpbox/topology"
+)
+
+// Config is what a manager is told once.
+type Config struct {
+	// Owner is the prefix of the names that this instance owns: "mpbox/lab/".
+	Owner string
+	// Mode and Thresholds hold until the store or the API says otherwise.
+	Mode       Mode
+	Thresholds threshold.Limits
+	// Attachments, PEs and Policies as configured; the first policy that matches
+	// a connection applies.
+	Attachments []Attachment
+	PEs         []PE
+	Policies    []Policy
+	// Topology is a TED that does not come from the PEs; may be nil.
+	Topology *topology.TED
+	// OpTimeout bounds one visit to a PE.
+	OpTimeout time.Duration
+}
+
+// Manager owns demands, assignments and bindings. Its methods may be called from
+// any goroutine; all of them hand over to Run, except View, which loads the last
+// published snapshot.
+type Manager struct {
+	cfg  Config
+	edge Edge
+	log  *zap.Logger
+
+	mu      sync.Mutex // guards pending
+	pending map[uint64]*Connection
+	kick    chan struct{} // one slot: pending is not empty
+
+	calls   chan func(time.Time)
+	reports chan peReport
+	edges   chan edgeReport
+	view    atomic.Pointer[View]
+
+	state // owned by Run
+}
+
+// state is owned by the goroutine in Run.
+type state struct {
+	store       Store
+	notify      func(Notice)
+	mode        Mode
+	limits      threshold.Limits
+	attachments map[string]Attachment
+	steer       map[string]Steer
+
+	conns   map[uint64]*Connection
+	groups  []demandGroup
+	demands map[string]*demandState
+	specs   map[string]topology.LSP // owned LSPs as planned
+	asked   map[string]time.Time    // when an LSP was signalled
+	classes *classTable
+
+	pes     map[string]*peState
+	ted     *topology.TED
+	tedAt   time.Time
+	want    *desired
+	wanted  map[string]time.Time // since when an owned LSP is not wanted
+	binding map[string]*Binding
+	rode    map[string]string // LSP of a flow before the restart, by binding name
+	saved   map[uint64]savedBound
+	// restored are the store's keys of connections from before the restart.
+	restored map[string]bool
+	edgeOf   EdgeState
+	edgeOK   bool // the edge was read back at least once
+	edgeErr  error
+	edgeBusy bool
+	sent     map[uint64]EdgeRule // what the edge was last told, and when
+	sentAt   time.Time
+
+	plans   []*Plan
+	planSeq uint64
+	dirty   bool // something that a plan depends on has changed
+	budget  threshold.Bucket
+	audit   audit
+	planner *plan.Planner
+}
+
+// peState is what the manager knows of a PE.
+type peState struct {
+	PE
+	worker    *worker
+	caps      driver.Capabilities
+	busy      bool
+	read      bool
+	reachable bool
+	state     driver.State
+	ted       *topology.TED
+	err       error
+	errAt     time.Time
+	tedErr    error
+	tedAt     time.Time
+	setsSent  uint64
+	held      map[string]hold
+}
+
+// hold is a name that the PE refused, and until when it is not asked again.
+type hold struct {
+	until time.Time
+	err   error
+}
+
+// demandState is what is kept of a demand from one plan to the next.
+type demandState struct {
+	plan.Assignment
+	has     bool // the assignment is in force
+	since   time.Time
+	moved   time.Time // last change of the assignment: hold-down counts from here
+	empty   time.Time // since when no connection stands behind it
+	outcome plan.Outcome
+	state   string
+	reason  string
+}
+
+// New makes a manager. conns has the sessions of each PE by name; edge may be nil
+// where there are no bridges; store may be nil: then nothing survives.
+func New(cfg Config, conns map[string]Conn, edge Edge, store Store, log *zap.Logger) (*Manager, error) {
+	m := &Manager{
+		cfg: cfg, edge: edge, log: log,
+		pending: map[uint64]*Connection{}, kick: make(chan struct{}, 1),
+		calls: make(chan func(time.Time)), reports: make(chan peReport, len(cfg.PEs)), edges: make(chan edgeReport, 1),
+		state: state{
+			store: store, mode: cfg.Mode, limits: cfg.Thresholds, notify: func(Notice) {},
+			attachments: map[string]Attachment{}, steer: map[string]Steer{},
+			conns: map[uint64]*Connection{}, demands: map[string]*demandState{}, specs: map[string]topology.LSP{},
+			asked: map[string]time.Time{}, classes: newClassTable(), pes: map[string]*peState{},
+			wanted: map[string]time.Time{}, binding: map[string]*Binding{}, rode: map[string]string{}, saved: map[uint64]savedBound{}, restored: map[string]bool{}, sent: map[uint64]EdgeRule{},
+			ted: cfg.Topology, dirty: true, audit: audit{limit: maxChanges}, planner: plan.NewPlanner(),
+		},
+	}
+	for _, a := range cfg.Attachments {
+		m.attachments[a.Name] = a
+	}
+	for _, pe := range cfg.PEs {
+		c, ok := conns[pe.Name]
+		if !ok {
+			return nil, fmt.Errorf("tunnel manager: PE %s has no driver", pe.Name)
+		}
+		m.steer[pe.Name] = pe.Steer
+		m.pes[pe.Name] = &peState{PE: pe, caps: c.Driver.Capabilities(), held: map[string]hold{},
+			worker: newWorker(pe, c, cfg.OpTimeout, m.reports)}
+	}
+	if err := m.load(); err != nil {
+		return nil, fmt.Errorf("tunnel manager: %w", err)
+	}
+	m.publish(time.Time{})
+	return m, nil
+}
+
+// OnNotice sets who is told of changes. Call it before Run; f must not block.
+func (m *Manager) OnNotice(f func(Notice)) {
+	m.notify, m.audit.tell = f, func(c Change) { f(Notice{Change: &c}) }
+}
+
+// Put tells of a new or changed connection.
+func (m *Manager) Put(c Connection) { m.post(c.ID, &c) }
+
+// Remove tells that a connection has ended.
+func (m *Manager) Remove(id uint64) { m.post(id, nil) }
+
+func (m *Manager) post(id uint64, c *Connection) {
+	m.mu.Lock()
+	m.pending[id] = c
+	m.mu.Unlock()
+	select {
+	case m.kick <- struct{}{}:
+	default:
+	}
+}
+
+// call runs f in Run's goroutine and waits for it.
+func (m *Manager) call(ctx context.Context, f func(now time.Time)) error {
+	done := make(chan struct{})
+	select {
+	case m.calls <- func(now time.Time) { f(now); close(done) }:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	<-done
+	return nil
+}
+
+// Run works until ctx ends. It starts one worker per PE and one for the edge, and
+// joins them.
+func (m *Manager) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, name := range sortedKeys(m.pes) {
+		w := m.pes[name].worker
+		w.poll <- struct{}{}
+		g.Go(func() error { return w.run(ctx) })
+	}
+	var edgeRules chan []EdgeRule
+	if m.edge != nil {
+		edgeRules = make(chan []EdgeRule, 1)
+		w := &edgeWorker{edge: m.edge, poll: edgePoll, rules: edgeRules, report: m.edges}
+		g.Go(func() error { return w.run(ctx) })
+	}
+	g.Go(func() error { return m.loop(ctx, edgeRules) })
+	return g.Wait()
+}
+
+// Limits of the manager's own.
+const (
+	edgePoll   = time.Second
+	maxChanges = 10000
+	maxPlans   = 200
+	// signalGrace is how long an LSP may take to come up before it counts as down.
+	signalGrace = 5 * time.Second
+	// refusedHold is for how long a PE is not asked again what it refused.
+	refusedHold = 30 * time.Second
+	// quiet is for how long news are collected before they are acted on.
+	quiet = 2 * time.Millisecond
+)
+
+func (m *Manager) loop(ctx context.Context, edgeRules chan<- []EdgeRule) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case f := <-m.calls:
+			f(time.Now())
+		case r := <-m.reports:
+			m.onPE(r, time.Now())
+		case r := <-m.edges:
+			m.onEdge(r, time.Now())
+		case <-m.kick:
+			m.takePending()
+		case <-timer.C:
+		}
+		m.drain()
+		now := time.Now()
+		next := m.step(now, edgeRules)
+		timer.Reset(max(quiet, next.Sub(now)))
+	}
+}
+
+// drain takes what has come in meanwhile, so that one step answers a burst.
+func (m *Manager) drain() {
+	for {
+		select {
+		case r := <-m.reports:
+			m.onPE(r, time.Now())
+		case r := <-m.edges:
+			m.onEdge(r, time.Now())
+		case <-m.kick:
+			m.takePending()
+		default:
+			return
+		}
+	}
+}
+
+func (m *Manager) takePending() {
+	m.mu.Lock()
+	p := m.pending
+	m.pending = make(map[uint64]*Connection)
+	m.mu.Unlock()
+	for id, c := range p {
+		if c == nil {
+			m.forget(m.conns[id])
+			delete(m.conns, id)
+		} else {
+			m.conns[id] = c
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package tunnelmanager
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mpbox/pe-drivers/driver"
+	"mpbox/topology"
+)
+
+// onPE takes in what a worker learned.
+func (m *Manager) onPE(r peReport, now time.Time) {
+	p := m.pes[r.pe]
+	if len(r.ops) > 0 {
+		p.busy = false
+		m.onOps(p, r, now)
+	}
+	was := p.reachable
+	p.reachable = r.err == nil
+	switch {
+	case r.err == nil:
+		if !p.read || !sameState(p.state, r.state) {
+			m.dirty = true
+		}
+		p.state, p.read = r.state, true
+		p.err = nil
+		m.learnFrom(p)
+	case p.err == nil || p.err.Error() != r.err.Error():
+		p.err, p.errAt = r.err, now
+	}
+	switch {
+	case was && !p.reachable:
+		m.log.Info("PE lost", zap.String("pe", p.Name), zap.Error(r.err))
+		m.record(now, Change{Action: "pe-lost", Subject: p.Name, PE: p.Name, Detail: r.err.Error(), Result: ResultFailed})
+	case !was && p.reachable:
+		m.log.Info("PE reachable", zap.String("pe", p.Name), zap.Int("lsps", len(p.state.LSPs)), zap.Int("ftns", len(p.state.FTNs)))
+		m.record(now, Change{Action: "pe-back", Subject: p.Name, PE: p.Name, Result: ResultOK})
+	}
+	p.tedErr = r.tedErr
+	if r.ted != nil {
+		p.tedAt = now
+		if p.ted == nil || !topology.Equal(p.ted, r.ted) {
+			p.ted = r.ted
+			m.mergeTED(now)
+		}
+	}
+}
+
+// onOps accounts for operations that were handed to a PE.
+func (m *Manager) onOps(p *peState, r peReport, now time.Time) {
+	for _, op := range r.done {
+		p.setsSent++
+		m.record(now, opChange(p.Name, op, ResultOK, nil))
+		if s, ok := op.(driver.Signal); ok {
+			m.asked[s.LSP.Name] = now
+		}
+	}
+	for _, f := range r.failed {
+		p.setsSent++
+		m.log.Warn("PE operation failed", zap.String("pe", p.Name), zap.Stringer("op", f.op), zap.Error(f.err))
+		m.record(now, opChange(p.Name, f.op, ResultFailed, f.err))
+		if !lost(f.err) {
+			p.held[opName(f.op)] = hold{until: now.Add(refusedHold), err: f.err}
+			m.dirty = true
+		}
+	}
+}
+
+// opName is the name of the LSP or FTN that an operation is about.
+func opName(op driver.Op) string {
+	switch o := op.(type) {
+	case driver.Signal:
+		return o.LSP.Name
+	case driver.Bind:
+		return o.FTN.Name
+	case driver.Unbind:
+		return o.Name
+	case driver.Release:
+		return o.Name
+	}
+	return ""
+}
+
+// opVerb is an operation's word in plans and the audit.
+func opVerb(op driver.Op) string {
+	switch op.(type) {
+	case driver.Signal:
+		return "signal"
+	case driver.Bind:
+		return "bind"
+	case driver.Unbind:
+		return "unbind"
+	default:
+		return "release"
+	}
+}
+
+func opChange(pe string, op driver.Op, result string, err error) Change {
+	c := Change{Action: opVerb(op), Subject: opName(op), PE: pe, Step: op.String(), Result: result}
+	var de *driver.Error
+	if errors.As(err, &de) {
+		c.Step, c.Detail, c.Remedy = de.Step, de.Kind.Error(), de.Remedy
+		if de.Detail != "" {
+			c.Detail += ": " + de.Detail
+		}
+	} else if err != nil {
+		c.Detail = err.Error()
+	}
+	return c
+}
+
+// learnFrom takes over what a PE already carries for this instance, so that a
+// restart changes nothing: LSPs whose intent was lost, and classes.
+func (m *Manager) learnFrom(p *peState) {
+	lsps := map[string]topology.LSP{}
+	for _, l := range p.state.LSPs {
+		lsps[l.Name] = l
+	}
+	m.classes.learn(m.cfg.Owner, p.state.FTNs, lsps)
+}
+
+// mergeTED makes one TED of the configured one and what the PEs tell.
+func (m *Manager) mergeTED(now time.Time) {
+	views := []*topology.TED{m.cfg.Topology}
+	for _, name := range sortedKeys(m.pes) {
+		views = append(views, m.pes[name].ted)
+	}
+	ted, err := topology.Merge(views...)
+	if err != nil {
+		m.log.Warn("TED views do not fit together; the last good one stays in use", zap.Error(err))
+		return
+	}
+	if m.ted != nil {
+		diff := topology.Diff(m.ted, ted)
+		if len(diff) == 0 {
+			return
+		}
+		m.log.Info("topology changed", zap.Strings("diff", diff[:min(len(diff), 20)]), zap.Int("changes", len(diff)))
+		for _, d := range diff[:min(len(diff), 20)] {
+			m.record(now, Change{Action: "topology", Subject: d, Result: ResultOK})
+		}
+	}
+	m.ted, m.tedAt, m.dirty = ted, now, true
+}
+
+// onEdge takes in what was read back from the edge bridges.
+func (m *Manager) onEdge(r edgeReport, now time.Time) {
+	if r.set {
+		m.edgeBusy = false
+	}
+	if r.err != nil && (m.edgeErr == nil || m.edgeErr.Error() != r.err.Error()) {
+		m.log.Warn("edge bridges not as intended", zap.Error(r.err))
+		m.record(now, Change{Action: "edge", Subject: "rules", Detail: r.err.Error(), Result: ResultFailed})
+	}
+	m.edgeErr = r.err
+	m.edgeOf = r.state
+	m.edgeOK = true
+}
+
+// sameState compares what matters to a plan: not the time of the reading.
+func sameState(a, b driver.State) bool {
+	return slices.Equal(a.FTNs, b.FTNs) && slices.EqualFunc(a.LSPs, b.LSPs, func(x, y topology.LSP) bool {
+		return x.Name == y.Name && x.Oper == y.Oper && x.AdminUp == y.AdminUp && slices.Equal(x.ERO, y.ERO) && slices.Equal(x.RRO, y.RRO)
+	})
+}
+
+// lspsByName gives every LSP that the PEs reported.
+func (m *Manager) lspsByName() map[string]topology.LSP {
+	out := map[string]topology.LSP{}
+	for _, p := range m.pes {
+		for _, l := range p.state.LSPs {
+			out[l.Name] = l
+		}
+	}
+	return out
+}
+
+// allRead tells whether each PE of a set has been read at least once: before that
+// nothing is known of what it holds, and nothing is changed.
+func (m *Manager) allRead(pes map[string]bool) bool {
+	for name := range maps.Keys(pes) {
+		if p, ok := m.pes[name]; !ok || !p.read {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,230 @@
+package tunnelmanager
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mpbox/apps/tunnelmanager/plan"
+	"mpbox/apps/tunnelmanager/threshold"
+	"mpbox/topology"
+)
+
+// Store keeps what must survive a restart. Write is one transaction: a nil value
+// deletes its key.
+type Store interface {
+	// Load reads a key into v; false if there is none.
+	Load(key string, v any) (bool, error)
+	// Each calls f for each key that begins with prefix, in order; load decodes its
+	// value.
+	Each(prefix string, f func(key string, load func(v any) error) error) error
+	// Write puts and deletes keys.
+	Write(values map[string]any) error
+}
+
+// Keys of the store.
+const (
+	keyDemand = "demand/"
+	keySpec   = "lsp/"
+	keyBound  = "bound/"
+	keyChange = "change/"
+)
+
+// Bound is a connection with bound flows as it is kept: token, tuples,
+// attachments and the LSP of each flow; never a key.
+type Bound struct {
+	Connection
+	// Rides is the LSP of each flow by its binding's name.
+	Rides map[string]string
+}
+
+type savedBound struct {
+	conn  *Connection
+	rides string
+}
+
+type savedDemand struct {
+	plan.Assignment
+	Since, Moved time.Time
+}
+
+// load takes over what an earlier run kept.
+func (m *Manager) load() error {
+	if m.store == nil {
+		return nil
+	}
+	m.audit.save = func(c Change) { m.save(fmt.Sprintf("%s%020d", keyChange, c.ID), c) }
+	var limits threshold.Limits
+	if ok, err := m.store.Load("thresholds", &limits); err != nil {
+		return err
+	} else if ok && limits.Validate() == nil {
+		m.limits = limits
+	}
+	var mode Mode
+	if ok, err := m.store.Load("mode", &mode); err != nil {
+		return err
+	} else if ok && mode.Valid() {
+		m.mode = mode
+	}
+	err := m.store.Each(keyDemand, func(key string, load func(any) error) error {
+		var s savedDemand
+		if err := load(&s); err != nil {
+			return err
+		}
+		m.demands[strings.TrimPrefix(key, keyDemand)] = &demandState{Assignment: s.Assignment, has: true, since: s.Since, moved: s.Moved, state: "planned"}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = m.store.Each(keySpec, func(key string, load func(any) error) error {
+		var l topology.LSP
+		if err := load(&l); err != nil {
+			return err
+		}
+		m.specs[l.Name] = l
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return m.store.Each(keyChange, func(key string, load func(any) error) error {
+		var c Change
+		if err := load(&c); err != nil {
+			return err
+		}
+		m.audit.ring, m.audit.next = append(m.audit.ring, c), c.ID
+		if n := len(m.audit.ring); n > maxChanges {
+			m.save(fmt.Sprintf("%s%020d", keyChange, m.audit.ring[0].ID), nil)
+			m.audit.ring = m.audit.ring[1:]
+		}
+		return nil
+	})
+}
+
+// Bound gives the connections that were bound when an earlier run ended. Whoever
+// restores them puts them back under new IDs before Run.
+func (m *Manager) Bound() ([]Bound, error) {
+	if m.store == nil {
+		return nil, nil
+	}
+	var out []Bound
+	err := m.store.Each(keyBound, func(key string, load func(any) error) error {
+		var b Bound
+		if err := load(&b); err != nil {
+			return err
+		}
+		for name, lsp := range b.Rides {
+			m.rode[name] = lsp
+		}
+		out = append(out, b)
+		m.restored[key] = true
+		return nil
+	})
+	return out, err
+}
+
+// boundKey names a connection for its life, over restarts.
+func boundKey(c *Connection) string {
+	var client netip.AddrPort
+	if len(c.Subflows) > 0 {
+		client = c.Subflows[0].Flows[C2S].Src
+	}
+	return keyBound + c.VPN + "/" + strconv.FormatUint(uint64(c.Token), 16) + "/" + client.String()
+}
+
+// saveBound keeps what has changed of the bound connections.
+func (m *Manager) saveBound() {
+	if m.store == nil {
+		return
+	}
+	rides := map[uint64]map[string]string{}
+	text := map[uint64]*strings.Builder{}
+	for _, name := range sortedKeys(m.binding) {
+		b := m.binding[name]
+		if rides[b.Connection] == nil {
+			rides[b.Connection], text[b.Connection] = map[string]string{}, &strings.Builder{}
+		}
+		rides[b.Connection][name] = b.LSP
+		fmt.Fprintf(text[b.Connection], "%s %s\n", name, b.LSP)
+	}
+	w := map[string]any{}
+	for id, r := range rides {
+		c := m.conns[id]
+		s := savedBound{conn: c, rides: text[id].String()}
+		if c == nil || m.saved[id] == s {
+			continue
+		}
+		if old, ok := m.saved[id]; ok && boundKey(old.conn) != boundKey(c) {
+			w[boundKey(old.conn)] = nil
+		}
+		w[boundKey(c)] = Bound{Connection: *c, Rides: r}
+		delete(m.restored, boundKey(c))
+		m.saved[id] = s
+	}
+	for id, s := range m.saved {
+		if rides[id] == nil {
+			if _, again := w[boundKey(s.conn)]; !again {
+				w[boundKey(s.conn)] = nil
+			}
+			delete(m.saved, id)
+		}
+	}
+	if len(w) > 0 {
+		m.write(w)
+	}
+}
+
+func (m *Manager) saveDemand(id string, d *demandState) {
+	if d == nil {
+		m.save(keyDemand+id, nil)
+		return
+	}
+	m.save(keyDemand+id, savedDemand{Assignment: d.Assignment, Since: d.since, Moved: d.moved})
+}
+
+func (m *Manager) saveSpec(name string, l *topology.LSP) {
+	if l == nil {
+		m.save(keySpec+name, nil)
+		return
+	}
+	m.save(keySpec+name, *l)
+}
+
+func (m *Manager) save(key string, v any) { m.write(map[string]any{key: v}) }
+
+// write keeps values. A store that fails does not stop the work: routers can be
+// read again; it is said once per failure.
+func (m *Manager) write(values map[string]any) {
+	if m.store == nil {
+		return
+	}
+	if err := m.store.Write(values); err != nil {
+		m.log.Error("state was not saved; a restart would not know it", zap.Error(err))
+	}
+}
+
+// record adds to the audit.
+func (m *Manager) record(now time.Time, c Change) {
+	c.At = now
+	if c.Actor == "" {
+		c.Actor = "mpbox"
+	}
+	m.audit.add(c)
+}
+
+// forget drops what is kept of a connection that has ended before it was bound
+// again; those that are bound are dropped by saveBound.
+func (m *Manager) forget(c *Connection) {
+	if c == nil {
+		return
+	}
+	if key := boundKey(c); m.restored[key] {
+		delete(m.restored, key)
+		m.write(map[string]any{key: nil})
+	}
+}

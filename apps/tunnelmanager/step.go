@@ -1,0 +1,293 @@
+package tunnelmanager
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"mpbox/apps/tunnelmanager/plan"
+	"mpbox/pe-drivers/driver"
+	"mpbox/topology"
+)
+
+// step looks at everything once and does what can be done now. It gives the time
+// at which something more may have to be done without news.
+func (m *Manager) step(now time.Time, edge chan<- []EdgeRule) (next time.Time) {
+	w := wake{now: now, at: now.Add(time.Second)}
+	m.groups = group(m.conns, groupInput{now: now, attachments: m.attachments, policies: m.cfg.Policies, minSubflows: m.limits.MinSubflows})
+	m.keepSlots(now)
+	m.decide(now, &w)
+	m.reconcile(now, edge, &w)
+	m.judge(now)
+	m.publish(now)
+	return w.at
+}
+
+// wake collects the earliest time at which to look again.
+type wake struct{ now, at time.Time }
+
+func (w *wake) by(t time.Time) {
+	if t.After(w.now) && t.Before(w.at) {
+		w.at = t
+	}
+}
+
+// keepSlots gives a demand that is new what its flows ride already: a connection
+// that gained or lost a subflow has another signature, and keeps its slots. It
+// also ages demands that nothing stands behind.
+func (m *Manager) keepSlots(now time.Time) {
+	seen := map[string]bool{}
+	for i := range m.groups {
+		g := &m.groups[i]
+		seen[g.ID] = true
+		d := m.demands[g.ID]
+		if d == nil {
+			d = &demandState{since: now, state: "waiting"}
+			m.demands[g.ID] = d
+			m.dirty = true
+		}
+		if !d.empty.IsZero() {
+			d.empty, m.dirty = time.Time{}, true
+		}
+		if d.has {
+			continue
+		}
+		if a, ok := m.riding(g); ok {
+			d.Assignment, d.has, d.moved = a, true, now
+			m.saveDemand(g.ID, d)
+			m.dirty = true
+		}
+	}
+	for id, d := range m.demands {
+		if seen[id] {
+			continue
+		}
+		if d.empty.IsZero() {
+			d.empty = now
+			if d.has {
+				m.record(now, Change{Action: "release-delay", Subject: id, Result: ResultOK,
+					Detail: "no connection left; its LSPs are released in " + m.limits.ReleaseDelay.String()})
+			}
+		}
+		if now.Sub(d.empty) >= m.limits.ReleaseDelay {
+			delete(m.demands, id)
+			m.saveDemand(id, nil)
+			m.dirty = true
+		}
+	}
+}
+
+// riding gives the assignment that the bindings of a group's members amount to.
+func (m *Manager) riding(g *demandGroup) (plan.Assignment, bool) {
+	for _, subs := range g.slots {
+		a := plan.Assignment{Forward: make([]string, len(subs)), Reverse: make([]string, len(subs))}
+		any := false
+		for i, s := range subs {
+			a.Forward[i], a.Reverse[i] = m.ride(flowName(m.cfg.Owner, s.Flows[C2S])), m.ride(flowName(m.cfg.Owner, s.Flows[S2C]))
+			any = any || a.Forward[i] != "" || a.Reverse[i] != ""
+		}
+		if any {
+			return a, true
+		}
+	}
+	return plan.Assignment{}, false
+}
+
+// ride tells which LSP a flow is bound to; after a restart, was bound to before.
+func (m *Manager) ride(name string) string {
+	if b, ok := m.binding[name]; ok {
+		return b.LSP
+	}
+	return m.rode[name]
+}
+
+// reconcile derives what should be there, and hands each idle PE and the edge the
+// next step towards it. In observe mode nothing is handed out.
+func (m *Manager) reconcile(now time.Time, edge chan<- []EdgeRule, w *wake) {
+	have := m.lspsByName()
+	assignments := map[string]plan.Assignment{}
+	for id, d := range m.demands {
+		if d.has {
+			assignments[id] = d.Assignment
+		}
+	}
+	m.want = desire(desireInput{
+		owner: m.cfg.Owner, groups: m.groups, assignments: assignments, specs: m.specs, attachments: m.attachments,
+		steer: m.steer, classes: m.classes, ride: m.ride,
+		isDefault: func(p plan.Pair, name string) bool { l, ok := m.defaultLSP(p); return ok && l == name },
+	})
+	// A demand that just lost its last connection keeps its LSPs for a while.
+	for _, a := range assignments {
+		for _, name := range slices.Concat(a.Forward, a.Reverse) {
+			if spec, ok := m.specs[name]; ok {
+				put(m.want.lsps, spec.Ingress, name, spec)
+			}
+		}
+	}
+	if m.mode == Observe {
+		return
+	}
+	m.dropSpecs()
+	for _, name := range sortedKeys(m.pes) {
+		m.reconcilePE(m.pes[name], have, now, w)
+	}
+	m.reconcileEdge(m.edgeRules(), now, edge, w)
+	m.classes.retain(func(p plan.Pair, lsp string, dscp uint8) bool {
+		for _, b := range m.want.bindings {
+			if b.LSP == lsp {
+				return true
+			}
+		}
+		pe := m.pes[p.Ingress]
+		return pe != nil && slices.ContainsFunc(pe.state.FTNs, func(f topology.FTN) bool { return f.LSP == lsp && f.FEC.HasDSCP && f.FEC.DSCP == dscp })
+	})
+}
+
+func (m *Manager) reconcilePE(p *peState, have map[string]topology.LSP, now time.Time, w *wake) {
+	for name, h := range p.held {
+		if !now.Before(h.until) {
+			delete(p.held, name)
+			m.dirty = true
+		} else {
+			w.by(h.until)
+		}
+	}
+	if p.busy || !p.read || !p.reachable || !m.settled(p) {
+		return
+	}
+	for _, l := range p.state.LSPs {
+		if _, ok := m.want.lsps[p.Name][l.Name]; ok || !strings.HasPrefix(l.Name, m.cfg.Owner) {
+			delete(m.wanted, l.Name)
+		} else if since, ok := m.wanted[l.Name]; !ok {
+			m.wanted[l.Name] = now
+			w.by(now.Add(m.limits.ReleaseDelay))
+		} else {
+			w.by(since.Add(m.limits.ReleaseDelay))
+		}
+	}
+	ops := diff(diffInput{
+		owner: m.cfg.Owner, now: now, want: m.want.lsps[p.Name], ftns: m.want.ftns[p.Name], have: p.state,
+		usable: m.usable, marked: m.marked, unwanted: m.wanted, releaseDelay: m.limits.ReleaseDelay,
+		held: func(name string) bool { _, ok := p.held[name]; return ok },
+	})
+	if n := m.budget.Take(now, len(ops), m.limits.MaxOpsPerMinute); n < len(ops) {
+		ops = ops[:n]
+		w.by(m.budget.Next(now, m.limits.MaxOpsPerMinute))
+	}
+	if len(ops) == 0 {
+		return
+	}
+	p.busy = true
+	p.worker.ops <- ops
+	for _, op := range ops {
+		if s, ok := op.(driver.Signal); ok {
+			m.asked[s.LSP.Name] = now
+			w.by(now.Add(signalGrace))
+		}
+	}
+}
+
+// settled tells whether the connections that were known before a restart can have
+// been put back: until then their FTNs must not be taken for leftovers. Restored
+// connections are there before Run, so it is only the edge that may be late.
+func (m *Manager) settled(*peState) bool { return m.edge == nil || m.edgeOK }
+
+// dropSpecs forgets the intent of LSPs that no PE has and no demand wants.
+func (m *Manager) dropSpecs() {
+	have := m.lspsByName()
+	for name, s := range m.specs {
+		_, wanted := m.want.lsps[s.Ingress][name]
+		if _, ok := have[name]; !ok && !wanted {
+			delete(m.specs, name)
+			m.saveSpec(name, nil)
+		}
+	}
+}
+
+// usable tells whether a class may be moved to an LSP: it is up and, where it is
+// ours and its route was recorded, on the route that it was planned on.
+func (m *Manager) usable(l topology.LSP) bool {
+	if l.Oper != topology.OperUp {
+		return false
+	}
+	spec, ours := m.specs[l.Name]
+	if !ours || len(l.RRO) == 0 || len(spec.ERO) == 0 || m.ted == nil {
+		return true
+	}
+	got, err1 := m.ted.Route(l.Ingress, l.RRO)
+	want, err2 := m.ted.Route(spec.Ingress, spec.ERO)
+	return err1 != nil || err2 != nil || slices.Equal(got, want)
+}
+
+// defaultLSP gives the LSP that flows of a pair ride where nothing steers them:
+// the first one between the two that is up and not ours.
+func (m *Manager) defaultLSP(p plan.Pair) (string, bool) {
+	pe := m.pes[p.Ingress]
+	if pe == nil {
+		return "", false
+	}
+	best := -1
+	for i, l := range pe.state.LSPs {
+		if l.Egress == p.Egress && l.Oper == topology.OperUp && !strings.HasPrefix(l.Name, m.cfg.Owner) &&
+			(best < 0 || l.TunnelID < pe.state.LSPs[best].TunnelID) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return "", false
+	}
+	return pe.state.LSPs[best].Name, true
+}
+
+// edgeRules are the rules that the edge may have now: a mark only when the PE has
+// been read back to map it; until then what is installed stays, else the flow is
+// only counted.
+func (m *Manager) edgeRules() map[uint64]EdgeRule {
+	out := map[uint64]EdgeRule{}
+	for id, r := range m.want.rules {
+		rule := r.EdgeRule
+		if rule.Mark && len(r.needs) > 0 && !m.mapped(r) {
+			if old, ok := m.edgeOf.Rules[id]; ok {
+				rule = old
+			} else {
+				rule.Mark, rule.DSCP = false, 0
+			}
+		}
+		out[id] = rule
+	}
+	return out
+}
+
+// mapped tells whether the PE maps the class that a rule would mark.
+func (m *Manager) mapped(r desiredRule) bool {
+	pe := m.pes[r.pe]
+	if pe == nil {
+		return false
+	}
+	if !pe.read {
+		return true // after a restart: what was marked before stays marked
+	}
+	for _, name := range r.needs {
+		want := m.want.ftns[r.pe][name]
+		if !slices.Contains(pe.state.FTNs, want) {
+			return false
+		}
+	}
+	return true
+}
+
+// marked tells whether an edge bridge may still mark packets for a class FTN:
+// "…class/<attachment>/<dscp>/<prefix>".
+func (m *Manager) marked(ftn string) bool {
+	rest, ok := strings.CutPrefix(ftn, m.cfg.Owner+"class/")
+	if !ok {
+		return false
+	}
+	for _, r := range m.edgeOf.Rules {
+		if r.Mark && !r.FromPE && strings.HasPrefix(rest, r.Attachment+"/"+strconv.Itoa(int(r.DSCP))+"/") {
+			return true
+		}
+	}
+	return false
+}

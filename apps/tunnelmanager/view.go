@@ -1,0 +1,221 @@
+package tunnelmanager
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mpbox/apps/tunnelmanager/plan"
+	"mpbox/apps/tunnelmanager/threshold"
+	"mpbox/pe-drivers/driver"
+	"mpbox/topology"
+	"mpbox/topology/disjoint"
+)
+
+// PlanState is how far a plan has come.
+type PlanState string
+
+// States of a plan.
+const (
+	PlanProposed   PlanState = "proposed"
+	PlanRunning    PlanState = "running"
+	PlanDone       PlanState = "done"
+	PlanFailed     PlanState = "failed"
+	PlanSuperseded PlanState = "superseded"
+)
+
+// Plan is what was decided at one time for some demands.
+type Plan struct {
+	ID      string
+	At      time.Time
+	Scope   plan.Scope
+	State   PlanState
+	Reason  string
+	Actor   string
+	Demands []plan.Outcome
+	Signal  []topology.LSP
+}
+
+func (p *Plan) clone() *Plan { c := *p; return &c }
+
+// Demand is a demand as the API shows it.
+type Demand struct {
+	plan.Demand
+	Connections int
+	Since       time.Time
+	State       string
+	Reason      string
+	Achieved    disjoint.Level
+	Shared      disjoint.Shared
+	// LSPs of the slots, by direction; nil where none is assigned.
+	Assignment plan.Assignment
+	Members    []uint64
+}
+
+// PEView is a router as the manager sees it.
+type PEView struct {
+	PE
+	Caps      driver.Capabilities
+	Read      bool
+	Reachable bool
+	LastRead  time.Time
+	Err       error
+	ErrAt     time.Time
+	TEDErr    error
+	TEDAt     time.Time
+	State     driver.State
+	SetsSent  uint64
+}
+
+// View is a snapshot of everything that the manager shows. It is never changed.
+type View struct {
+	At         time.Time
+	Mode       Mode
+	Limits     threshold.Limits
+	Demands    []Demand            // by ID
+	Bindings   []*Binding          // by Name
+	ByFlow     map[string]*Binding // by Name
+	PEs        []PEView            // by name
+	LSPs       []LSPView           // by name
+	TED        *topology.TED
+	TEDAt      time.Time
+	Plans      []*Plan  // oldest first
+	Changes    []Change // oldest first
+	DemandOf   map[uint64]string
+	Owner      string
+	EdgeErr    error
+	edgeReadOK bool
+}
+
+// LSPView is an LSP with what uses it.
+type LSPView struct {
+	topology.LSP
+	Owned    bool
+	State    string // unknown, down, up, signalling, releasing
+	Links    []int  // of the View's TED
+	Bindings int
+	Demands  []string
+}
+
+// View gives the last snapshot.
+func (m *Manager) View() *View { return m.view.Load() }
+
+// FlowName names the binding of a flow, bound or not.
+func (m *Manager) FlowName(f Flow) string { return flowName(m.cfg.Owner, f) }
+
+// publish makes the snapshot that readers see from now on.
+func (m *Manager) publish(now time.Time) {
+	v := &View{At: now, Mode: m.mode, Limits: m.limits, TED: m.ted, TEDAt: m.tedAt, ByFlow: m.binding, Owner: m.cfg.Owner,
+		Changes: m.audit.ring[:len(m.audit.ring):len(m.audit.ring)], DemandOf: map[uint64]string{}, EdgeErr: m.edgeErr, edgeReadOK: m.edgeOK}
+	for _, name := range sortedKeys(m.binding) {
+		v.Bindings = append(v.Bindings, m.binding[name])
+	}
+	for _, p := range m.plans {
+		v.Plans = append(v.Plans, p.clone())
+	}
+	for i := range m.groups {
+		g := &m.groups[i]
+		d := m.demands[g.ID]
+		if d == nil {
+			continue
+		}
+		o := Demand{Demand: g.Demand, Connections: len(g.members), Since: d.since, State: d.state, Reason: d.reason, Shared: d.outcome.Shared}
+		if d.has {
+			o.Assignment = d.Assignment
+		}
+		o.Achieved, o.Shared = m.scoreNow(g, d)
+		for _, c := range g.members {
+			v.DemandOf[c.ID] = g.ID
+			o.Members = append(o.Members, c.ID)
+		}
+		v.Demands = append(v.Demands, o)
+	}
+	for _, name := range sortedKeys(m.pes) {
+		p := m.pes[name]
+		pv := PEView{PE: p.PE, Caps: p.caps, Read: p.read, Reachable: p.reachable, LastRead: p.state.At, Err: p.err, ErrAt: p.errAt,
+			TEDErr: p.tedErr, TEDAt: p.tedAt, State: p.state, SetsSent: p.setsSent}
+		v.PEs = append(v.PEs, pv)
+	}
+	m.viewLSPs(v, now)
+	m.view.Store(v)
+}
+
+func (m *Manager) viewLSPs(v *View, now time.Time) {
+	users := map[string]*LSPView{}
+	have := m.lspsByName()
+	for _, name := range sortedKeys(have) {
+		l := have[name]
+		lv := LSPView{LSP: l, Owned: strings.HasPrefix(name, m.cfg.Owner), State: l.Oper.String()}
+		if m.ted != nil {
+			lv.Links = m.routeOf(l)
+		}
+		if _, idle := m.wanted[name]; idle && lv.Owned {
+			lv.State = "releasing"
+		} else if lv.Owned && l.Oper != topology.OperUp && now.Sub(m.asked[name]) < signalGrace {
+			lv.State = "signalling"
+		}
+		v.LSPs = append(v.LSPs, lv)
+	}
+	for _, name := range sortedKeys(m.specs) {
+		if _, ok := have[name]; !ok {
+			v.LSPs = append(v.LSPs, LSPView{LSP: m.specs[name], Owned: true, State: "signalling"})
+		}
+	}
+	slices.SortFunc(v.LSPs, func(a, b LSPView) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range v.LSPs {
+		users[v.LSPs[i].Name] = &v.LSPs[i]
+	}
+	for _, b := range v.Bindings {
+		if u := users[b.LSP]; u != nil {
+			u.Bindings++
+			if !slices.Contains(u.Demands, b.Demand) {
+				u.Demands = append(u.Demands, b.Demand)
+			}
+		}
+	}
+}
+
+// scoreNow scores a demand by what its flows ride now, as read back: verified
+// bindings count with their LSP, all others with the default route.
+func (m *Manager) scoreNow(g *demandGroup, d *demandState) (disjoint.Level, disjoint.Shared) {
+	if m.ted == nil || len(g.slots) == 0 {
+		return disjoint.None, disjoint.Shared{}
+	}
+	have := m.lspsByName()
+	level, shared := disjoint.NodeSRLG, disjoint.Shared{}
+	for dir, pairs := range [2][]plan.Pair{g.Forward, g.Reverse} {
+		var routes [][]int
+		for i, s := range g.slots[0] {
+			name, _ := m.defaultLSP(pairs[i])
+			if b, ok := m.binding[flowName(m.cfg.Owner, s.Flows[dir])]; ok && b.State == BindingVerified {
+				name = b.LSP
+			}
+			l, ok := have[name]
+			r := m.routeOf(l)
+			if !ok || r == nil {
+				return disjoint.None, shared
+			}
+			routes = append(routes, r)
+		}
+		if l, sh := disjoint.Score(m.ted, routes); l <= level {
+			level, shared = l, sh
+		}
+	}
+	if level > g.Level {
+		level = g.Level
+	}
+	return level, shared
+}
+
+// Approve has a proposed plan carried out.
+func (m *Manager) addPlan(p *Plan) {
+	m.planSeq++
+	p.ID = fmt.Sprintf("p%d", m.planSeq)
+	m.plans = append(m.plans, p)
+	if len(m.plans) > maxPlans {
+		m.plans = slices.Clone(m.plans[len(m.plans)-maxPlans:])
+	}
+	m.notify(Notice{Plan: p.clone()})
+}
