@@ -1,0 +1,218 @@
+package disjoint
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"mpbox/topology"
+)
+
+// Find answers a query on a snapshot. It is a pure function: equal questions
+// have equal answers. Errors are of kind ErrTooFew, ErrStrict and ErrEffort, or
+// name what is wrong with the query.
+func Find(t *topology.TED, q Query) (Result, error) {
+	s, err := newSearch(t, &q)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := s.run(); err != nil {
+		return Result{}, err
+	}
+	r := s.result(&q)
+	if q.Strict && r.Achieved < q.Level {
+		return Result{}, s.strictError(&q, &r)
+	}
+	return r, nil
+}
+
+// search is one query at work.
+type search struct {
+	g       *graph
+	c       *Constraints
+	pairs   []pair
+	k       int
+	level   Level
+	require []int
+	budget  int
+
+	best  solution
+	exact bool
+
+	hops   map[int32][]int
+	delays map[int32][]time.Duration
+}
+
+// solution is a set of paths; its cost is infinite while there is none.
+type solution struct {
+	paths [][]int32 // arcs, in the order of the pairs
+	cost  cost
+}
+
+func newSearch(t *topology.TED, q *Query) (*search, error) {
+	pairs, err := q.pairs(t)
+	if err != nil {
+		return nil, err
+	}
+	s := &search{c: &q.Constraints, pairs: pairs, level: q.Level, budget: q.Effort, hops: map[int32][]int{}, delays: map[int32][]time.Duration{}}
+	if s.budget <= 0 {
+		s.budget = DefaultEffort
+	}
+	for _, p := range pairs {
+		s.k += p.n
+		for _, name := range q.Constraints.AvoidNodes {
+			if n, ok := t.NodeIndex(name); ok && (n == p.from || n == p.to) {
+				return nil, fmt.Errorf("find paths: node %q is to be avoided, and is an end", name)
+			}
+		}
+	}
+	for _, name := range q.Constraints.RequireNodes {
+		n, ok := t.NodeIndex(name)
+		if !ok {
+			return nil, fmt.Errorf("find paths: required node %q: it is not in the topology", name)
+		}
+		s.require = append(s.require, n)
+	}
+	s.best.cost = infinite
+	s.g, err = newGraph(t, q.Metric, &q.Constraints, s.k)
+	return s, err
+}
+
+// enumerateLimit is how many simple paths of a pair are listed at most: where
+// there are no more, the best set of them is searched directly.
+const enumerateLimit = 2000
+
+func (s *search) run() error {
+	var lists [][]candidate
+	for _, p := range s.pairs {
+		list, ok := s.enumerate(p, enumerateLimit)
+		if !ok {
+			return fmt.Errorf("find paths: %w", ErrEffort)
+		}
+		if len(list) < p.n {
+			return fmt.Errorf("find paths: from %s to %s: %w: %d of %d", s.g.ted.Nodes()[p.from].Name, s.g.ted.Nodes()[p.to].Name, ErrTooFew, len(list), p.n)
+		}
+		lists = append(lists, list)
+	}
+	s.exact = s.choose(lists)
+	if s.best.cost == infinite {
+		return fmt.Errorf("find paths: %w", ErrTooFew)
+	}
+	return nil
+}
+
+// result turns the best solution into what the caller gets.
+func (s *search) result(q *Query) Result {
+	r := Result{Requested: q.Level, Exact: s.exact, Paths: make([]Path, s.k)}
+	links := make([][]int, s.k)
+	i := 0
+	for _, p := range s.pairs {
+		cands := make([]candidate, p.n)
+		for j := range cands {
+			cands[j] = s.g.candidate(s.best.paths[i+j])
+		}
+		i += p.n
+		slices.SortFunc(cands, func(a, b candidate) int { return a.compare(&b) })
+		for j, c := range cands {
+			path := Path{Links: make([]int, len(c.arcs)), Cost: c.cost}
+			for h, a := range c.arcs {
+				path.Links[h] = int(s.g.arcs[a].link)
+			}
+			r.Paths[p.slots[j]] = path
+			links[p.slots[j]] = path.Links
+			r.Cost += c.cost
+		}
+	}
+	var has Level
+	has, r.Shared = Score(s.g.ted, links)
+	r.Achieved = capped(has, q.Level)
+	r.SharedCost = sharedCost(s.g.ted, links, q.Metric)
+	if !r.Exact {
+		r.Note = "not proven to be the best: the search ended at its effort limit"
+	}
+	return r
+}
+
+// sharedCost is the sum over links of cost x (uses - 1); of a link that is used
+// in both directions at different costs the dearest use is the one not counted.
+func sharedCost(t *topology.TED, paths [][]int, m Metric) int64 {
+	sum, dearest := int64(0), map[int]int64{}
+	for _, p := range paths {
+		for _, li := range p {
+			c, r := linkCost(&t.Links()[li], m), risk(t, li)
+			sum += c
+			dearest[r] = max(dearest[r], c)
+		}
+	}
+	for _, c := range dearest {
+		sum -= c
+	}
+	return sum
+}
+
+func (s *search) strictError(q *Query, r *Result) error {
+	how := ""
+	if !r.Exact {
+		how = " (within the effort limit)"
+	}
+	return fmt.Errorf("find paths: %w: %d paths from %v to %v are at best %s disjoint%s, not %s: they share nodes %v, links %v, SRLGs %v",
+		ErrStrict, s.k, q.From, q.To, r.Achieved, how, q.Level, r.Shared.Nodes, r.Shared.Links, r.Shared.SRLGs)
+}
+
+// hopsTo is the least number of links from each node to one, -1 where there is
+// no way.
+func (s *search) hopsTo(to int32) []int {
+	if h, ok := s.hops[to]; ok {
+		return h
+	}
+	h := make([]int, s.g.n())
+	for i := range h {
+		h[i] = -1
+	}
+	h[to] = 0
+	queue := []int32{to}
+	for len(queue) > 0 {
+		v := queue[0]
+		queue = queue[1:]
+		for _, a := range s.g.in[v] {
+			if u := s.g.arcs[a].from; h[u] < 0 {
+				h[u] = h[v] + 1
+				queue = append(queue, u)
+			}
+		}
+	}
+	s.hops[to] = h
+	return h
+}
+
+// delayTo is the least delay from each node to one.
+func (s *search) delayTo(to int32) []time.Duration {
+	if d, ok := s.delays[to]; ok {
+		return d
+	}
+	const far = time.Duration(1) << 60
+	d := make([]time.Duration, s.g.n())
+	done := make([]bool, s.g.n())
+	for i := range d {
+		d[i] = far
+	}
+	d[to] = 0
+	for {
+		v := int32(-1)
+		for i := range d {
+			if !done[i] && d[i] < far && (v < 0 || d[i] < d[v]) {
+				v = int32(i)
+			}
+		}
+		if v < 0 {
+			break
+		}
+		done[v] = true
+		for _, a := range s.g.in[v] {
+			arc := &s.g.arcs[a]
+			d[arc.from] = min(d[arc.from], d[v]+arc.delay)
+		}
+	}
+	s.delays[to] = d
+	return d
+}
