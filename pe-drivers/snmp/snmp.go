@@ -1,0 +1,113 @@
+// Package snmp drives PE routers through SNMPv3: LSPs are rows of MPLS-TE-STD-MIB
+// (RFC 3812), FECs are rows of MPLS-FTN-STD-MIB (RFC 3814) mapped to the
+// attachment's interface.
+//
+// Decoding walks and encoding SETs are pure functions on rows; session.go alone
+// talks to the router. What is in the router's tables is read anew before each
+// Apply: the driver keeps no state but the session and the interface numbers.
+package snmp
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mpbox/pe-drivers/driver"
+)
+
+// Config of a driver. The passwords are never logged and appear in no error.
+type Config struct {
+	// PE is the router's name in messages; RouterID its MPLS-TE router id (IPv4).
+	PE       string
+	RouterID netip.Addr
+	// Address is the agent's host:port; ":161" is added where no port is given.
+	Address string
+	// User and the protocols of SNMPv3 authPriv (RFC 3414, RFC 7860, RFC 3826). The
+	// protocols are md5, sha, sha224, sha256, sha384, sha512, and des, aes128,
+	// aes192, aes256; "" is sha256 and aes128.
+	User                       string
+	AuthProtocol, AuthPassword string
+	PrivProtocol, PrivPassword string
+	// Owner is the name prefix of what may be changed: "mpbox/lab/".
+	Owner string
+	// Names translates egress router ids to node names and back.
+	Names driver.Names
+	// TunnelIDs is the range, ends included, from which tunnel numbers are taken.
+	// The zero value is 50000 to 50999.
+	TunnelIDs [2]uint32
+	// ReadOnly is for agents that serve MPLS-TE-STD-MIB for reading and no
+	// MPLS-FTN-STD-MIB (Cisco): nothing is ever set, FTNs are not read.
+	ReadOnly bool
+	// Bandwidth: the agent accepts rows of mplsTunnelResourceTable.
+	Bandwidth bool
+	// Timeout of one request, 2 s by default; reads are sent Retries times more, 2
+	// by default, -1 for none. A SET is sent once: sent again, it would be refused
+	// by the very row that it made.
+	Timeout time.Duration
+	Retries int
+	// MaxMessage is the size in octets that a SET does not exceed: 1,400 by default,
+	// so that it is not fragmented.
+	MaxMessage int
+	// MaxRepetitions is how many rows one GETBULK asks for; 40 by default.
+	MaxRepetitions int
+	// Log may be nil.
+	Log *zap.Logger
+
+	// dial replaces the transport in tests of this package.
+	dial dialFunc
+}
+
+// New makes a driver. It connects with the first request and again after one
+// that failed.
+func New(cfg Config) driver.Driver {
+	setDefault(&cfg.Timeout, 2*time.Second)
+	setDefault(&cfg.MaxMessage, 1400)
+	setDefault(&cfg.MaxRepetitions, 40)
+	setDefault(&cfg.Retries, 2)
+	setDefault(&cfg.TunnelIDs, [2]uint32{50000, 50999})
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	return &snmpDriver{cfg: cfg, session: session{cfg: cfg, log: cfg.Log.With(zap.String("pe", cfg.PE))}}
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+type snmpDriver struct {
+	cfg     Config
+	session session
+	// ifaces are kept from read to read; an interface that is not in them has them
+	// read again.
+	ifaces interfaces
+}
+
+// Capabilities implements driver.Driver.
+func (d *snmpDriver) Capabilities() driver.Capabilities {
+	w := !d.cfg.ReadOnly
+	return driver.Capabilities{
+		Kind: "snmp", Write: w, FTN: w, Class: w,
+		ExplicitRoute: true, RecordRoute: true, Bandwidth: w && d.cfg.Bandwidth,
+	}
+}
+
+// Close implements driver.Driver.
+func (d *snmpDriver) Close() error {
+	d.session.drop()
+	return nil
+}
+
+// State implements driver.Driver.
+func (d *snmpDriver) State(ctx context.Context) (driver.State, error) {
+	inv, err := d.read(ctx)
+	if err != nil {
+		return driver.State{}, err
+	}
+	return driver.State{At: time.Now(), LSPs: inv.lsps(d.cfg.Names), FTNs: inv.boundFTNs()}, nil
+}
