@@ -1,0 +1,58 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+)
+
+// SetSubflows makes every host open that many subflows per connection, from its
+// first addresses of each family; a host with several interfaces uses them in
+// turn. The first subflow is the connection itself.
+func (l *Lab) SetSubflows(ctx context.Context, n int) error {
+	if n < 1 || n > maxSubflows {
+		return OptionError{fmt.Sprintf("subflows %d: want 1 to %d", n, maxSubflows)}
+	}
+	for i := range l.Hosts {
+		h := &l.Hosts[i]
+		var b batch
+		b.add("mptcp endpoint flush")
+		b.add("mptcp limits set subflows %d add_addr_accepted 0", n-1)
+		for _, v4 := range []bool{true, false} {
+			for k := 1; k < n; k++ {
+				hi, a := h.address(k, v4)
+				// The kernel keeps eight endpoints; IPv4 has them first.
+				if a.IsValid() && len(b) < 2+maxSubflows {
+					b.add("mptcp endpoint add %s dev %s subflow", a.Addr(), hi.Name)
+				}
+			}
+		}
+		if err := b.run(ctx, "ip", h.Namespace); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// routeBySource sends what a host with several interfaces says by the interface
+// of its source address.
+func (l *Lab) routeBySource(ctx context.Context, h *Host) error {
+	if len(h.Interfaces) < 2 {
+		return nil
+	}
+	var b batch
+	for k, hi := range h.Interfaces {
+		table := 100 + k
+		for _, gw := range hi.Gateways {
+			b.add("route add default via %s dev %s table %d", gw, hi.Name, table)
+		}
+		seen := map[netip.Prefix]bool{}
+		for _, a := range hi.Addresses {
+			if p := a.Masked(); !seen[p] {
+				seen[p] = true
+				b.add("rule add from %s table %d", p, table)
+			}
+		}
+	}
+	return b.run(ctx, "ip", h.Namespace)
+}
