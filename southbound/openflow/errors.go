@@ -32,6 +32,8 @@ type SwitchError struct {
 	Type ofp.ErrType
 	Code ofp.ErrCode
 	XID  uint32
+	// Index is that of the message in its Commit; -1 where none waits for it.
+	Index int
 	// Cause is Message.What of the message with that xid, or the type of message
 	// that the switch returned; Text is what a HELLO_FAILED says.
 	Cause, Text string
@@ -70,7 +72,7 @@ func parseError(m []byte) (*SwitchError, error) {
 	if err := decode(m[headerLen:], &body); err != nil {
 		return nil, fmt.Errorf("read error message: %w", err)
 	}
-	e := &SwitchError{Type: body.Type, Code: body.Code, XID: binary.BigEndian.Uint32(m[4:])}
+	e := &SwitchError{Type: body.Type, Code: body.Code, XID: binary.BigEndian.Uint32(m[4:]), Index: -1}
 	switch {
 	case body.Type == ofp.ErrTypeHelloFailed:
 		e.Text = printable(body.Data)

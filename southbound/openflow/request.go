@@ -111,7 +111,8 @@ func (r *requests) refuse(e *SwitchError) bool {
 		if e.XID < q.first || e.XID > q.last {
 			continue
 		}
-		e.Cause = q.what[e.XID-q.first].String()
+		e.Index = int(e.XID - q.first)
+		e.Cause = q.what[e.Index].String()
 		if e.XID == q.last {
 			r.remove(q)
 			q.finish(e)

@@ -1,0 +1,119 @@
+package datapath
+
+import (
+	"context"
+
+	"github.com/netrack/openflow/ofp"
+	"go.uber.org/zap"
+
+	"mpbox/southbound/openflow"
+)
+
+// A bump in the wire must not hide that the wire is broken: when one side of a
+// port pair loses its link, the port on the other side is switched off, and
+// switched on again when the link is back.
+
+// A pair is two ports that are joined with each other and with no other port.
+type pair struct{ a, b uint32 }
+
+// linkMemory holds the ports that mpbox switched off.
+type linkMemory map[uint32]bool
+
+// pairs lists the simple pairs of a bridge.
+func (b *Bridge) pairs() []pair {
+	peers := map[uint32]map[uint32]bool{}
+	b.eachSide(func(in, out uint32, _ Attachment) {
+		if peers[in] == nil {
+			peers[in] = map[uint32]bool{}
+		}
+		peers[in][out] = true
+	})
+	var out []pair
+	seen := map[pair]bool{}
+	for _, a := range b.Attachments {
+		p := pair{a.CEPort, a.PEPort}
+		if len(peers[p.a]) == 1 && len(peers[p.b]) == 1 && !seen[p] {
+			seen[p] = true
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// A portChange switches a port off or on.
+type portChange struct {
+	port openflow.Port
+	down bool
+}
+
+// linkChanges decides what to change, given the ports of a pair and whether mpbox
+// switched them off. Both ports are there.
+//
+// A port that was switched off has no link of its own to look at, so it is only
+// the other side's link that decides. After a restart mpbox does not know who
+// switched a port off: it takes a port that is off while the other side is well,
+// or has just lost its link, for its own; if both are off, it waits until somebody
+// switches one of them on.
+func linkChanges(a, b openflow.Port, offA, offB bool) []portChange {
+	switch {
+	case a.AdminDown() && b.AdminDown() && !offA && !offB:
+		return nil
+	case !a.LinkDown() && b.AdminDown():
+		return []portChange{{b, false}}
+	case !b.LinkDown() && a.AdminDown():
+		return []portChange{{a, false}}
+	case a.LinkDown() && !b.LinkDown():
+		return []portChange{{b, true}}
+	case b.LinkDown() && !a.LinkDown():
+		return []portChange{{a, true}}
+	}
+	return nil
+}
+
+// showLinks carries link losses from one side of each pair to the other.
+func (c *conn) showLinks(ctx context.Context) error {
+	d := c.d
+	if d.r.cfg.KeepLinks {
+		return nil
+	}
+	var msgs []openflow.Message
+	d.mu.Lock()
+	for _, p := range d.bridge.pairs() {
+		a, okA := d.ports[p.a]
+		b, okB := d.ports[p.b]
+		if !okA || !okB {
+			continue
+		}
+		for _, ch := range linkChanges(a, b, d.links[p.a], d.links[p.b]) {
+			if d.links == nil {
+				d.links = linkMemory{}
+			}
+			if ch.down == d.links[ch.port.No] && ch.down {
+				continue // asked for already
+			}
+			if ch.down {
+				d.links[ch.port.No] = true
+			} else {
+				delete(d.links, ch.port.No)
+			}
+			d.log.Info("link state carried over", zap.Uint32("port", ch.port.No), zap.String("name", ch.port.Name), zap.Bool("down", ch.down))
+			msgs = append(msgs, setPort(ch))
+		}
+	}
+	d.mu.Unlock()
+	if len(msgs) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.r.cfg.RequestTimeout)
+	defer cancel()
+	return c.s.Commit(ctx, msgs...)
+}
+
+func setPort(ch portChange) openflow.Message {
+	m := &ofp.PortMod{PortNo: ofp.PortNo(ch.port.No), HWAddr: ch.port.Addr, Mask: ofp.PortConfigDown}
+	what := "port " + ch.port.Name + " on"
+	if ch.down {
+		m.Config, what = ofp.PortConfigDown, "port "+ch.port.Name+" off"
+	}
+	return openflow.PortMod(m, what)
+}
