@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"mpbox/controller/config"
 )
 
 // Exit codes that scripts rely on.
@@ -66,7 +68,7 @@ JSON document on stdout; logs go to stderr.`,
 			root.AddCommand(c)
 		}
 	}
-	add(groupDaemon) // newRunCmd(), newConfigCmd(), newTapGuardCmd()
+	add(groupDaemon, newConfigCmd()) // newRunCmd(), newTapGuardCmd()
 	add(groupClient) // newFlowCmd() …
 	add(groupOffline)
 	// newDetectCmd(), newPathsCmd(), newBenchPathsCmd(), newPlanCmd(), newLabCmd()
@@ -105,6 +107,7 @@ func watchRun(root *cobra.Command) *bool {
 			}
 		default:
 			c.Args = cobra.ArbitraryArgs
+			c.DisableFlagsInUseLine = true
 			c.RunE = func(c *cobra.Command, args []string) error {
 				if len(args) > 0 {
 					return usagef("unknown command %q", args[0])
@@ -132,6 +135,9 @@ func report(stderr io.Writer, cmd *cobra.Command, err error, ran bool) int {
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintf(stderr, "%s: interrupted\n", cmd.CommandPath())
+		return exitError
+	case config.ProblemsOf(err) != nil: // begins with file:line:col
+		fmt.Fprintln(stderr, err)
 		return exitError
 	default:
 		fmt.Fprintf(stderr, "%s: %v\n", cmd.CommandPath(), err)

@@ -7,8 +7,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Dump writes the configuration in force as YAML: defaults filled in, paths
-// absolute, secrets left out. What it writes can be loaded again where secrets are
+// Dump writes the configuration in force as YAML: defaults filled in, file names
+// resolved, secrets left out. What it writes can be loaded again where secrets are
 // in files.
 func (c *Config) Dump() ([]byte, error) {
 	d := *c

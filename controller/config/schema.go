@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 
 	"github.com/invopop/jsonschema"
 	"go.yaml.in/yaml/v3"
@@ -57,9 +58,10 @@ func addDefaults(schema map[string]any, v any) error {
 		return fmt.Errorf("write schema: %w", err)
 	}
 	props, _ := schema["properties"].(map[string]any)
+	required, _ := schema["required"].([]any)
 	for key, value := range values {
 		p, ok := props[key].(map[string]any)
-		if !ok || p["$ref"] != nil {
+		if !ok || p["$ref"] != nil || slices.Contains(required, any(key)) {
 			continue
 		}
 		switch x := value.(type) {
