@@ -15,7 +15,33 @@ var classValues = []uint8{3, 7, 11, 15, 19, 23, 27, 31, 35, 39, 43, 47, 51, 55, 
 // use. Moving a flow to another LSP is then another mark, and the old class stays
 // mapped until no mark uses it.
 type classTable struct {
-	byPair map[plan.Pair]map[string]uint8
+	byPair  map[plan.Pair]map[string]uint8
+	changed bool // since it was saved
+}
+
+// savedClass is an entry of the table in the store.
+type savedClass struct {
+	plan.Pair
+	LSP  string
+	DSCP uint8
+}
+
+// list gives the table for the store.
+func (t *classTable) list() []savedClass {
+	var out []savedClass
+	for p, m := range t.byPair {
+		for _, lsp := range sortedKeys(m) {
+			out = append(out, savedClass{p, lsp, m[lsp]})
+		}
+	}
+	return out
+}
+
+func (t *classTable) set(p plan.Pair, lsp string, dscp uint8) {
+	if t.byPair[p] == nil {
+		t.byPair[p] = map[string]uint8{}
+	}
+	t.byPair[p][lsp], t.changed = dscp, true
 }
 
 func newClassTable() *classTable { return &classTable{byPair: map[plan.Pair]map[string]uint8{}} }
@@ -24,10 +50,6 @@ func newClassTable() *classTable { return &classTable{byPair: map[plan.Pair]map[
 // all are in use.
 func (t *classTable) get(p plan.Pair, lsp string) (uint8, bool) {
 	m := t.byPair[p]
-	if m == nil {
-		m = map[string]uint8{}
-		t.byPair[p] = m
-	}
 	if c, ok := m[lsp]; ok {
 		return c, true
 	}
@@ -37,7 +59,7 @@ func (t *classTable) get(p plan.Pair, lsp string) (uint8, bool) {
 	}
 	for _, c := range classValues {
 		if !used[c] {
-			m[lsp] = c
+			t.set(p, lsp, c)
 			return c, true
 		}
 	}
@@ -53,11 +75,8 @@ func (t *classTable) learn(owner string, ftns []topology.FTN, lsps map[string]to
 			continue
 		}
 		p := plan.Pair{Ingress: l.Ingress, Egress: l.Egress}
-		if t.byPair[p] == nil {
-			t.byPair[p] = map[string]uint8{}
-		}
 		if _, ok := t.byPair[p][f.LSP]; !ok {
-			t.byPair[p][f.LSP] = f.FEC.DSCP
+			t.set(p, f.LSP, f.FEC.DSCP)
 		}
 	}
 }
@@ -68,6 +87,7 @@ func (t *classTable) retain(keep func(plan.Pair, string, uint8) bool) {
 		for lsp, c := range m {
 			if !keep(p, lsp, c) {
 				delete(m, lsp)
+				t.changed = true
 			}
 		}
 		if len(m) == 0 {

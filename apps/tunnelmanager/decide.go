@@ -108,7 +108,7 @@ func (m *Manager) plan(scope plan.Scope, demands []plan.Demand) (plan.Result, er
 			in.Current[d.ID] = s.Assignment
 		}
 	}
-	return m.planner.Plan(in)
+	return plan.Plan(in)
 }
 
 // planLSPs are the LSPs that a plan may count on: those that are up, those that

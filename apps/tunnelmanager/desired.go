@@ -2,6 +2,7 @@ package tunnelmanager
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -17,7 +18,7 @@ const protoTCP = 6
 // EdgeRule is what the edge bridge does with one bound flow: count it, and give
 // its packets a DSCP where it is marked or where the customer's is restored.
 type EdgeRule struct {
-	// ID is stable for a flow and place.
+	// ID is Key() of the rest: stable for a flow and place, over restarts.
 	ID         uint64
 	Attachment string
 	// FromPE: the rule is for packets that come back from the provider.
@@ -26,6 +27,13 @@ type EdgeRule struct {
 	// Mark sets DSCP; otherwise the rule only counts.
 	Mark bool
 	DSCP uint8
+}
+
+// Key gives the number of a rule: it follows from the place and the tuple, so that
+// a rule that was read back is recognised.
+func (r EdgeRule) Key() uint64 {
+	h := sha256.Sum256(fmt.Appendf(nil, "%q %v %s %s", r.Attachment, r.FromPE, r.Src, r.Dst))
+	return binary.BigEndian.Uint64(h[:8])
 }
 
 // desired is what should be on the PEs and the edge bridges. It is derived, never
@@ -42,11 +50,17 @@ type desired struct {
 
 type desiredRule struct {
 	EdgeRule
-	// binding the rule belongs to; needs are the names of the FTNs at pe that
-	// must have been read back before packets may be marked.
-	binding string
-	pe      string
-	needs   []string
+	// needs are the names of the FTNs at pe that must have been read back before
+	// packets may be marked.
+	pe    string
+	needs []string
+}
+
+// rule adds an edge rule that a binding is read back by.
+func (d *desired) rule(b *Binding, r desiredRule) {
+	r.ID = r.Key()
+	d.rules[r.ID] = r
+	b.rules = append(b.rules, r.ID)
 }
 
 // desireInput is what desire works from.
@@ -133,9 +147,9 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 		Default: in.isDefault(pair, lsp), Steer: in.steer[pair.Ingress], State: BindingPending,
 	}
 	d.bindings[b.Name] = b
-	count := EdgeRule{ID: ruleID(b.Name, false), Attachment: f.Ingress, Src: f.Src, Dst: f.Dst}
+	count := EdgeRule{Attachment: f.Ingress, Src: f.Src, Dst: f.Dst}
 	if b.Default {
-		d.rules[count.ID] = desiredRule{EdgeRule: count, binding: b.Name}
+		d.rule(b, desiredRule{EdgeRule: count})
 		return
 	}
 	at := in.attachments[f.Ingress]
@@ -144,13 +158,13 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 			Interface: at.Interface, Protocol: protoTCP,
 			Src: host(f.Src.Addr()), Dst: host(f.Dst.Addr()), SrcPort: f.Src.Port(), DstPort: f.Dst.Port(),
 		}})
-		d.rules[count.ID] = desiredRule{EdgeRule: count, binding: b.Name}
+		d.rule(b, desiredRule{EdgeRule: count})
 		return
 	}
 	dscp, ok := in.classes.get(pair, lsp)
 	if !ok {
 		b.State, b.Reason = BindingFailed, fmt.Sprintf("all %d classes between %s and %s are in use", len(classValues), pair.Ingress, pair.Egress)
-		d.rules[count.ID] = desiredRule{EdgeRule: count, binding: b.Name}
+		d.rule(b, desiredRule{EdgeRule: count})
 		return
 	}
 	b.Class = dscp
@@ -167,10 +181,11 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 	}
 	mark := count
 	mark.Mark, mark.DSCP = len(needs) > 0, dscp
-	d.rules[mark.ID] = desiredRule{EdgeRule: mark, binding: b.Name, pe: b.PE, needs: needs}
+	d.rule(b, desiredRule{EdgeRule: mark, pe: b.PE, needs: needs})
+	b.needs = needs
 	// The far edge gives the customer its own DSCP back, before anything is marked.
-	restore := EdgeRule{ID: ruleID(b.Name, true), Attachment: f.Egress, FromPE: true, Src: f.Src, Dst: f.Dst, Mark: true, DSCP: f.DSCP}
-	d.rules[restore.ID] = desiredRule{EdgeRule: restore, binding: b.Name}
+	restore := EdgeRule{Attachment: f.Egress, FromPE: true, Src: f.Src, Dst: f.Dst, Mark: true, DSCP: f.DSCP}
+	d.rule(b, desiredRule{EdgeRule: restore})
 }
 
 // classPrefixes gives the networks of a VPN behind a PE that are of dst's family
@@ -194,17 +209,6 @@ func classPrefixes(at map[string]Attachment, vpn, pe string, dst netip.Addr) []n
 func flowName(owner string, f Flow) string {
 	h := sha256.Sum256([]byte(f.Ingress + " " + f.Src.String() + " " + f.Dst.String()))
 	return owner + "flow/" + hex.EncodeToString(h[:8])
-}
-
-// ruleID gives the number of a flow's edge rule: at its ingress, or (far) where
-// it leaves the provider.
-func ruleID(binding string, far bool) uint64 {
-	h := sha256.Sum256(fmt.Appendf(nil, "%s %v", binding, far))
-	var id uint64
-	for _, b := range h[:8] {
-		id = id<<8 | uint64(b)
-	}
-	return id
 }
 
 func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

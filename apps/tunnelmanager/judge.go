@@ -84,7 +84,7 @@ func (m *Manager) judgeOne(b *Binding, have map[string]topology.LSP, ftns map[st
 	}
 	need := []string{b.Name}
 	if b.Steer == SteerClass {
-		need = m.want.rules[ruleID(b.Name, false)].needs
+		need = b.needs
 	}
 	if !b.Default {
 		for _, n := range need {
@@ -103,11 +103,8 @@ func (m *Manager) judgeOne(b *Binding, have map[string]topology.LSP, ftns map[st
 		return
 	}
 	if m.edge != nil {
-		for _, far := range []bool{false, true} {
-			r, ok := m.want.rules[ruleID(b.Name, far)]
-			if !ok {
-				continue
-			}
+		for _, id := range b.rules {
+			r := m.want.rules[id]
 			if got, ok := m.edgeOf.Rules[r.ID]; !ok || got != r.EdgeRule {
 				b.State, b.Reason = BindingInstalled, "edge flow at "+r.Attachment+" has not been read back"
 				return

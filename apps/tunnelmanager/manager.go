@@ -92,7 +92,6 @@ type state struct {
 	dirty   bool // something that a plan depends on has changed
 	budget  threshold.Bucket
 	audit   audit
-	planner *plan.Planner
 }
 
 // peState is what the manager knows of a PE.
@@ -144,7 +143,7 @@ func New(cfg Config, conns map[string]Conn, edge Edge, store Store, log *zap.Log
 			conns: map[uint64]*Connection{}, demands: map[string]*demandState{}, specs: map[string]topology.LSP{},
 			asked: map[string]time.Time{}, classes: newClassTable(), pes: map[string]*peState{},
 			wanted: map[string]time.Time{}, binding: map[string]*Binding{}, rode: map[string]string{}, saved: map[uint64]savedBound{}, restored: map[string]bool{}, sent: map[uint64]EdgeRule{},
-			ted: cfg.Topology, dirty: true, audit: audit{limit: maxChanges}, planner: plan.NewPlanner(),
+			ted: cfg.Topology, dirty: true, audit: audit{limit: maxChanges},
 		},
 	}
 	for _, a := range cfg.Attachments {

@@ -70,6 +70,13 @@ func (m *Manager) load() error {
 	} else if ok && mode.Valid() {
 		m.mode = mode
 	}
+	var classes []savedClass
+	if _, err := m.store.Load("classes", &classes); err != nil {
+		return err
+	}
+	for _, c := range classes {
+		m.classes.set(c.Pair, c.LSP, c.DSCP)
+	}
 	err := m.store.Each(keyDemand, func(key string, load func(any) error) error {
 		var s savedDemand
 		if err := load(&s); err != nil {

@@ -142,6 +142,10 @@ func (m *Manager) reconcile(now time.Time, edge chan<- []EdgeRule, w *wake) {
 		pe := m.pes[p.Ingress]
 		return pe != nil && slices.ContainsFunc(pe.state.FTNs, func(f topology.FTN) bool { return f.LSP == lsp && f.FEC.HasDSCP && f.FEC.DSCP == dscp })
 	})
+	if m.classes.changed {
+		m.classes.changed = false
+		m.save("classes", m.classes.list())
+	}
 }
 
 func (m *Manager) reconcilePE(p *peState, have map[string]topology.LSP, now time.Time, w *wake) {

@@ -155,6 +155,9 @@ type Binding struct {
 	Since, VerifiedAt time.Time
 	// Route is the links of the LSP as the PE recorded them.
 	Route []string
+
+	rules []uint64 // its edge rules
+	needs []string // the FTNs of its class
 }
 
 // demandGroup is a demand and the connections behind it.
