@@ -167,7 +167,8 @@ func (r *router) Apply(_ context.Context, ops ...driver.Op) error {
 			r.ftns[o.FTN.Name] = o.FTN
 		case driver.Unbind:
 			f := r.ftns[o.Name]
-			for _, rule := range r.net.edge.rules {
+			marks, _ := r.net.edge.Rules(context.Background())
+			for _, rule := range marks.Rules {
 				if f.FEC.HasDSCP && rule.Mark && !rule.FromPE && rule.DSCP == f.FEC.DSCP {
 					r.net.t.Errorf("%s: class %s unbound while %v is marked with it", r.name, o.Name, rule.Src)
 				}

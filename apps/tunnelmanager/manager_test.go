@@ -66,8 +66,8 @@ func TestObserveSendsNothing(t *testing.T) {
 				t.Errorf("%s: %v", name, ops)
 			}
 		}
-		if len(n.edge.rules) > 0 {
-			t.Errorf("edge rules: %v", n.edge.rules)
+		if edge, _ := n.edge.Rules(t.Context()); len(edge.Rules) > 0 {
+			t.Errorf("edge rules: %v", edge.Rules)
 		}
 		v := m.View()
 		if len(v.Demands) != 1 || v.Demands[0].Achieved != disjoint.None {

@@ -46,6 +46,9 @@ type Demand struct {
 	Template topology.LSP
 	// Constraints limits the paths of new LSPs.
 	Constraints disjoint.Constraints
+	// Hold keeps the slots whose LSPs are up as they are, whatever would be better:
+	// the demand was moved a short while ago.
+	Hold bool
 }
 
 // Assignment names the LSP of each slot; "" where a slot has none and its flows
@@ -70,6 +73,14 @@ type Input struct {
 	Metric disjoint.Metric
 	// MaxNewLSPs limits what one plan may signal; 0 means no limit.
 	MaxNewLSPs int
+	// MaxPerPair limits how many owned LSPs a pair may have at a time (a PE with
+	// forward classes tells seven apart); nil or 0 means no limit.
+	MaxPerPair func(Pair) int
+	// Reuse tells whether flows may be put on an LSP that is not owned; nil: on all.
+	Reuse func(topology.LSP) bool
+	// Pending are LSPs that were signalled and have not come up yet: they are
+	// planned with as if they were up, on the route they were asked for.
+	Pending map[string]bool
 }
 
 // Result of a plan.
@@ -79,6 +90,9 @@ type Result struct {
 	// owned LSPs that nothing needs any more (the caller delays these).
 	Signal  []topology.LSP
 	Release []string
+	// After names, for an LSP of Signal that reserves bandwidth, the LSPs of Release
+	// that have to be gone before there is enough of it.
+	After map[string][]string
 }
 
 // Outcome is what a plan gives one demand.
