@@ -250,7 +250,9 @@ func TestRefusedOperationLeavesTrafficWhereItWas(t *testing.T) {
 		if !failed {
 			t.Errorf("no binding failed: %v", states(m))
 		}
+		n.mu.Lock()
 		n.pes["pe1"].refuse = nil
+		n.mu.Unlock()
 		settle(time.Minute)
 		if got := states(m); got[BindingVerified] != 4 {
 			t.Errorf("once the PE accepts: %v", got)
