@@ -1,0 +1,471 @@
+package plan
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"mpbox/topology/disjoint"
+)
+
+// shape is what halves (one direction of a demand) with the same question have in
+// common: the pairs, the level, what paths may be used. Candidate sets are found
+// once for each shape.
+type shape struct {
+	key      string
+	pairs    []*pairState // one for each slot; equal pairs side by side
+	level    disjoint.Level
+	cons     disjoint.Constraints
+	template int32
+
+	// depth: 0 nothing yet, 1 path search alone, 2 all candidates.
+	depth int
+	// knows are the routes that the candidates were made of; nil for all.
+	knows map[*route]bool
+	// best is the best score there is; sets are the candidates that have it, the
+	// cheapest first. exact: there is none better, and none that has it is missing.
+	best  score
+	sets  []*set
+	exact bool
+	found *set // what path search gave; nil where it found none
+	// extra are routes that a search for less loaded ones added, by slot.
+	extra [][]*route
+}
+
+// set is one candidate for a half: a carrier for each slot of the shape.
+type set struct {
+	carriers []*carrier
+	routes   []*route // nil where unknown (only where flows stay as they are)
+	cost     int64
+	arcs     []arcUse
+	// stay: the half is left as it is; no carriers.
+	stay bool
+}
+
+type arcUse struct {
+	arc  int32
+	uses int32
+}
+
+// Bounds of the search for candidate sets.
+const (
+	maxSetsSmall, maxSetsLarge = 2000, 48
+	setSteps                   = 400_000
+	// smallNodes and smallArcs: networks in which all paths are candidates.
+	smallNodes, smallArcs = 16, 70
+)
+
+func (n *network) small() bool { return len(n.out) <= smallNodes && len(n.arcs) <= smallArcs }
+
+func shapeKey(pairs []*pairState, level disjoint.Level, c *disjoint.Constraints, template int32) string {
+	k := make([]byte, 0, 16+8*len(pairs))
+	k = append(k, byte(level), byte(template))
+	for _, p := range pairs {
+		k = binary.AppendUvarint(k, uint64(p.from))
+		k = binary.AppendUvarint(k, uint64(p.to))
+	}
+	if !plain(c) {
+		k = fmt.Appendf(k, " %+v", *c)
+	}
+	return string(k)
+}
+
+// plain tells that constraints forbid nothing.
+func plain(c *disjoint.Constraints) bool {
+	return c.IncludeAny == 0 && c.IncludeAll == 0 && c.ExcludeAny == 0 && c.Bandwidth == 0 && c.MaxHops == 0 &&
+		c.MaxDelay == 0 && c.MaxDelaySpread == 0 && len(c.AvoidNodes) == 0 && len(c.RequireNodes) == 0
+}
+
+func (p *Planner) shapeOf(pairs []*pairState, level disjoint.Level, c disjoint.Constraints, template int32) *shape {
+	key := shapeKey(pairs, level, &c, template)
+	if s, ok := p.shapes[key]; ok {
+		return s
+	}
+	s := &shape{key: key, pairs: pairs, level: level, cons: c, template: template}
+	p.shapes[key] = s
+	return s
+}
+
+// newSet makes a set of routes, one for each slot of the shape.
+func (p *Planner) newSet(s *shape, routes []*route) *set {
+	st := &set{routes: slices.Clone(routes), carriers: make([]*carrier, len(routes))}
+	for i, r := range routes {
+		st.carriers[i] = p.carrier(s.pairs[i], r, s.template)
+	}
+	st.count()
+	return st
+}
+
+// count fills in cost and arc uses.
+func (st *set) count() {
+	st.cost = 0
+	for _, r := range st.routes {
+		if r == nil {
+			continue
+		}
+		st.cost += r.cost
+		for _, a := range r.arcs {
+			i := slices.IndexFunc(st.arcs, func(u arcUse) bool { return u.arc == a })
+			if i < 0 {
+				st.arcs = append(st.arcs, arcUse{a, 1})
+			} else {
+				st.arcs[i].uses++
+			}
+		}
+	}
+}
+
+// search asks path search for the one set that shares least and costs least.
+func (p *Planner) search(s *shape) {
+	if s.depth >= 1 {
+		return
+	}
+	s.depth = 1
+	q := disjoint.Query{Level: s.level, Metric: p.in.Metric, Constraints: s.cons, K: len(s.pairs), Effort: p.effort}
+	for _, ps := range s.pairs {
+		q.From, q.To = append(q.From, ps.Ingress), append(q.To, ps.Egress)
+	}
+	res, err := disjoint.Find(p.net.ted, q)
+	if err != nil {
+		return
+	}
+	routes := make([]*route, len(res.Paths))
+	for i, path := range res.Paths {
+		arcs := make([]int32, len(path.Links))
+		for j, l := range path.Links {
+			arcs[j] = int32(l)
+		}
+		routes[i] = p.net.intern(s.pairs[i].from, arcs)
+	}
+	s.found = p.newSet(s, routes)
+	s.best = p.net.rate(s.level, routes)
+	s.sets = []*set{s.found}
+	s.exact = res.Exact
+}
+
+// bound makes sure that s.best is the best score there is, as far as it can be
+// known.
+func (p *Planner) bound(s *shape) {
+	p.search(s)
+	if s.found == nil || s.best != (score{}) {
+		p.deepen(s)
+	}
+}
+
+// complete tells whether the candidates know each route that is in use.
+func (s *shape) complete() bool {
+	for _, ps := range s.pairs {
+		for _, r := range ps.inUse {
+			if !s.knows[r] && (s.depth == 2 || s.found == nil || !slices.Contains(s.found.routes, r)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// deepen finds all candidate sets, and finds them anew when LSPs with routes that
+// were not known have come in.
+func (p *Planner) deepen(s *shape) {
+	if s.depth == 2 && s.complete() {
+		return
+	}
+	p.search(s)
+	s.depth = 2
+	b := builder{n: p.net, s: s, limit: maxSetsLarge, steps: setSteps, best: score{worst: math.MaxInt}}
+	if p.net.small() {
+		b.limit = maxSetsSmall
+	}
+	var all bool
+	b.pools, all = p.pools(s)
+	s.knows = map[*route]bool{}
+	for _, pool := range b.pools {
+		for _, r := range pool {
+			s.knows[r] = true
+		}
+	}
+	if s.found != nil {
+		b.best = p.net.rate(s.level, s.found.routes)
+	}
+	b.run()
+	s.exact = all && b.steps > 0
+	if len(b.got) == 0 && s.found == nil {
+		s.sets = nil
+		return
+	}
+	slices.SortStableFunc(b.got, func(x, y tuple) int { return cmp.Compare(x.cost, y.cost) })
+	s.best = b.best
+	s.sets = s.sets[:0:0]
+	seen := false
+	for _, t := range b.got {
+		st := p.newSet(s, t.routes)
+		seen = seen || s.found != nil && slices.Equal(st.routes, s.found.routes)
+		s.sets = append(s.sets, st)
+	}
+	if s.found != nil && !seen && p.net.rate(s.level, s.found.routes) == s.best {
+		s.sets = append([]*set{s.found}, s.sets...)
+	}
+}
+
+// pools gives the candidate routes of each slot, the cheapest first, and whether
+// these are all there are.
+func (p *Planner) pools(s *shape) (pools [][]*route, all bool) {
+	pools = make([][]*route, len(s.pairs))
+	all = true
+	for i, ps := range s.pairs {
+		if i > 0 && s.pairs[i-1] == ps {
+			pools[i] = pools[i-1]
+			continue
+		}
+		cheap, complete := p.cheapest(ps, &s.cons)
+		all = all && complete
+		pool := slices.Clone(cheap)
+		has := make(map[*route]bool, len(pool))
+		for _, r := range pool {
+			has[r] = true
+		}
+		add := func(r *route) {
+			if r != nil && !has[r] {
+				has[r] = true
+				pool = append(pool, r)
+			}
+		}
+		for _, r := range ps.inUse {
+			if p.net.pathFits(r, &s.cons) {
+				add(r)
+			}
+		}
+		if !complete {
+			for j := i; j < len(s.pairs) && s.pairs[j] == ps; j++ {
+				if s.found != nil {
+					add(s.found.routes[j])
+				}
+				if s.extra != nil {
+					for _, r := range s.extra[j] {
+						add(r)
+					}
+				}
+			}
+			for _, r := range p.complements(s, i) {
+				add(r)
+			}
+		}
+		slices.SortFunc(pool, compareRoutes)
+		pools[i] = pool
+	}
+	return pools, all
+}
+
+// cheapest gives the cheapest paths of a pair.
+func (p *Planner) cheapest(ps *pairState, c *disjoint.Constraints) ([]*route, bool) {
+	limit := keepPaths
+	if p.net.small() {
+		limit = allPaths
+	}
+	if !plain(c) {
+		return p.net.paths(ps.from, ps.to, filter{c: c}, limit)
+	}
+	if ps.cheap == nil {
+		ps.cheap, ps.all = p.net.paths(ps.from, ps.to, filter{c: c}, limit)
+	}
+	return ps.cheap, ps.all
+}
+
+// complements gives for slot i the cheapest route beside each LSP that another
+// slot of the group could keep, and beside all but one of what was found: without
+// these, keeping an LSP that is there could look worse than it is.
+func (p *Planner) complements(s *shape, i int) []*route {
+	const most = 12
+	var beside [][]*route
+	for j, ps := range s.pairs {
+		if j > 0 && s.pairs[j-1] == ps {
+			continue
+		}
+		n := 0
+		for _, r := range ps.inUse {
+			if n < most {
+				n++
+				beside = append(beside, []*route{r})
+			}
+		}
+		if n > 1 && len(s.pairs) > 2 {
+			beside = append(beside, p.kept(s))
+		}
+	}
+	if s.found != nil {
+		for j := range s.found.routes {
+			others := slices.Delete(slices.Clone(s.found.routes), j, j+1)
+			beside = append(beside, others)
+		}
+	}
+	var out []*route
+	ps := s.pairs[i]
+	for _, rs := range beside {
+		f := filter{c: &s.cons, forbid: p.net.forbid(s.level, rs)}
+		mask := p.net.nodeMask(f)
+		if found, _ := p.net.pathsTowards(ps.from, ps.to, f, 2, mask, p.net.distances(ps.to, f, mask)); len(found) > 0 {
+			out = append(out, found...)
+		}
+	}
+	return out
+}
+
+// kept gives a largest group of LSPs of the shape's pairs that do not get in each
+// other's way, by greed.
+func (p *Planner) kept(s *shape) []*route {
+	var out []*route
+	for i, ps := range s.pairs {
+		if i > 0 && s.pairs[i-1] == ps {
+			continue
+		}
+		for _, r := range ps.inUse {
+			if len(out) >= len(s.pairs)-1 {
+				break
+			}
+			if !slices.ContainsFunc(out, func(o *route) bool { return p.net.deficit(s.level, o, r) > 0 }) {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
+// forbid gives the bits that a route must not touch to be disjoint from others.
+func (n *network) forbid(level disjoint.Level, others []*route) []uint64 {
+	bits := make([]uint64, n.words)
+	for _, r := range others {
+		for w, x := range r.bits {
+			switch {
+			case w < n.srlgAt:
+				bits[w] |= x
+			case w < n.nodeAt:
+				if level == disjoint.SRLG || level == disjoint.NodeSRLG {
+					bits[w] |= x
+				}
+			case level == disjoint.Node || level == disjoint.NodeSRLG:
+				bits[w] |= x
+			}
+		}
+	}
+	return bits
+}
+
+// builder enumerates the sets of routes with the best score by depth first search:
+// a partial set that scores worse than the best is given up, for a score never
+// gets better when a route is added.
+type builder struct {
+	n     *network
+	s     *shape
+	pools [][]*route
+	limit int
+	steps int
+	best  score
+	got   []tuple
+	// dearest is the highest cost worth keeping once limit sets are known.
+	dearest int64
+	repeat  bool // routes may repeat: the network has too few
+	fits    func([]*route) bool
+	rest    []int64
+	used    [][]uint64
+	group   []*route
+}
+
+type tuple struct {
+	routes []*route
+	cost   int64
+}
+
+func (b *builder) run() {
+	k := len(b.pools)
+	b.rest = make([]int64, k+1)
+	for i := k - 1; i >= 0; i-- {
+		if len(b.pools[i]) == 0 {
+			return
+		}
+		b.rest[i] = b.rest[i+1] + b.pools[i][0].cost
+	}
+	for i := 0; i < k; {
+		j := i
+		for j < k && b.s.pairs[j] == b.s.pairs[i] {
+			j++
+		}
+		b.repeat = b.repeat || len(b.pools[i]) < j-i
+		i = j
+	}
+	b.used = make([][]uint64, k+1)
+	for i := range b.used {
+		b.used[i] = make([]uint64, b.n.words)
+	}
+	b.group = make([]*route, 0, k)
+	b.dearest = math.MaxInt64
+	b.add(0, 0, score{}, 0)
+	b.trim()
+}
+
+func (b *builder) add(slot, from int, s score, cost int64) {
+	if slot == len(b.pools) {
+		if b.fits != nil && !b.fits(b.group) {
+			return
+		}
+		if c := s.compare(b.best); c < 0 {
+			b.best, b.got, b.dearest = s, b.got[:0], math.MaxInt64
+		}
+		b.got = append(b.got, tuple{slices.Clone(b.group), cost})
+		if len(b.got) >= 2*b.limit {
+			b.trim()
+		}
+		return
+	}
+	for j := from; j < len(b.pools[slot]); j++ {
+		if b.steps--; b.steps < 0 {
+			return
+		}
+		r := b.pools[slot][j]
+		if b.best == (score{}) && cost+r.cost+b.rest[slot+1] >= b.dearest {
+			return // the rest of the pool is dearer still
+		}
+		ns := b.n.extend(s, b.s.level, b.group, b.used[slot], r)
+		if ns.compare(b.best) > 0 || !b.spreadFits(r) {
+			continue
+		}
+		for w, x := range r.bits {
+			b.used[slot+1][w] = b.used[slot][w] | x
+		}
+		b.group = append(b.group, r)
+		next := 0
+		if slot+1 < len(b.pools) && b.s.pairs[slot+1] == b.s.pairs[slot] {
+			next = j + 1
+			if b.repeat {
+				next = j
+			}
+		}
+		b.add(slot+1, next, ns, cost+r.cost)
+		b.group = b.group[:slot]
+	}
+}
+
+// spreadFits tells whether one more route keeps the delays near enough.
+func (b *builder) spreadFits(r *route) bool {
+	limit := b.s.cons.MaxDelaySpread
+	if limit == 0 {
+		return true
+	}
+	for _, o := range b.group {
+		if (o.delay - r.delay).Abs() > limit {
+			return false
+		}
+	}
+	return true
+}
+
+// trim keeps the cheapest sets.
+func (b *builder) trim() {
+	if len(b.got) <= b.limit {
+		return
+	}
+	slices.SortStableFunc(b.got, func(x, y tuple) int { return cmp.Compare(x.cost, y.cost) })
+	b.got = b.got[:b.limit]
+	b.dearest = b.got[b.limit-1].cost
+}
