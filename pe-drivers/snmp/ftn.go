@@ -93,7 +93,10 @@ func rangePrefix(lo, hi netip.Addr) (netip.Prefix, bool) {
 		bits++
 	}
 	p := netip.PrefixFrom(lo, bits)
-	return p, p.Masked().Addr() == lo && lastAddr(p) == hi
+	if p.Masked().Addr() != lo || lastAddr(p) != hi {
+		return netip.Prefix{}, false
+	}
+	return p, true
 }
 
 func bit(b []byte, i int) byte { return b[i/8] >> (7 - i%8) & 1 }
