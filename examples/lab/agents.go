@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -144,4 +145,13 @@ func poll(ctx context.Context, limit time.Duration, try func() error) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// Exec gives the command line that runs args somewhere in the lab: on a host, on
+// a PE, or in noc or fab.
+func (l *Lab) Exec(where string, args ...string) ([]string, error) {
+	if ns := l.ns(where); slices.Contains(l.namespaces(), ns) {
+		return inNamespace(ns, args...), nil
+	}
+	return nil, OptionError{fmt.Sprintf("run on %q: want a host, a PE, noc or fab", where)}
 }
