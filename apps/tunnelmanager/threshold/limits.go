@@ -85,36 +85,3 @@ func Diff(from, to Limits) []string {
 	add("release_delay", from.ReleaseDelay, to.ReleaseDelay)
 	return out
 }
-
-// Bucket counts operations against MaxOpsPerMinute: it fills at that rate and
-// holds a minute's worth. The zero value is full.
-type Bucket struct {
-	tokens float64
-	at     time.Time
-}
-
-func (b *Bucket) fill(now time.Time, perMinute int) {
-	if b.at.IsZero() {
-		b.tokens = float64(perMinute)
-	} else {
-		b.tokens = min(float64(perMinute), b.tokens+now.Sub(b.at).Minutes()*float64(perMinute))
-	}
-	b.at = now
-}
-
-// Take takes up to n operations and tells how many there were.
-func (b *Bucket) Take(now time.Time, n, perMinute int) int {
-	b.fill(now, perMinute)
-	n = min(n, int(b.tokens))
-	b.tokens -= float64(n)
-	return n
-}
-
-// Next tells when one more operation may be taken.
-func (b *Bucket) Next(now time.Time, perMinute int) time.Time {
-	b.fill(now, perMinute)
-	if b.tokens >= 1 {
-		return now
-	}
-	return now.Add(time.Duration((1 - b.tokens) / float64(perMinute) * float64(time.Minute)))
-}
