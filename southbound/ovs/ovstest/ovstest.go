@@ -15,7 +15,6 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -78,7 +77,6 @@ func (s *Switch) start(name string, args ...string) *exec.Cmd {
 	s.t.Helper()
 	c := exec.Command("ip", append([]string{"netns", "exec", s.NS, name}, args...)...)
 	c.Env = append(os.Environ(), "OVS_RUNDIR="+s.Dir, "OVS_LOGDIR="+s.Dir)
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := c.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -165,7 +163,7 @@ func (s *Switch) AddBridge(name string, dpid uint64, wires int) []*Wire {
 		"protocols=OpenFlow13", fmt.Sprintf("other_config:datapath-id=%016x", dpid), "other_config:disable-in-band=true"}
 	out := make([]*Wire, wires)
 	for i := range out {
-		out[i] = s.newWire(fmt.Sprintf("%s-%d", name, i+1))
+		out[i] = s.NewWire(fmt.Sprintf("%s-%d", name, i+1))
 		args = append(args, "--", "add-port", name, out[i].Port, "--", "set", "interface", out[i].Port,
 			fmt.Sprintf("ofport_request=%d", i+1))
 	}
@@ -182,7 +180,8 @@ type Wire struct {
 	fd        int
 }
 
-func (s *Switch) newWire(name string) *Wire {
+// NewWire adds a wire that is in no bridge yet.
+func (s *Switch) NewWire(name string) *Wire {
 	s.t.Helper()
 	w := &Wire{Port: name, Far: name + "f", s: s}
 	s.IP("link", "add", w.Port, "type", "veth", "peer", "name", w.Far)
