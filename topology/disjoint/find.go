@@ -39,9 +39,19 @@ type search struct {
 	best  solution
 	exact bool
 
+	only method // for tests: each method on its own
+
 	hops   map[int32][]int
 	delays map[int32][]time.Duration
 }
+
+// method of the search, where it is not free to choose.
+type method uint8
+
+const (
+	onlySets method = 1 + iota
+	onlyBranch
+)
 
 // solution is a set of paths; its cost is infinite while there is none.
 type solution struct {
@@ -82,23 +92,111 @@ func newSearch(t *topology.TED, q *Query) (*search, error) {
 // there are no more, the best set of them is searched directly.
 const enumerateLimit = 2000
 
+// run finds the best set: by one flow where that is enough, else by a search of
+// all sets of paths where these are few, else by branch and bound.
 func (s *search) run() error {
+	for _, p := range s.pairs {
+		if s.hopsTo(int32(p.to))[p.from] < 0 {
+			return s.tooFew(p, 0)
+		}
+	}
+	if s.level == None && s.c.MaxDelaySpread == 0 {
+		return s.shortest()
+	}
+	b := newBrancher(s)
+	if s.only == 0 && b.solved() {
+		s.exact = true
+		return nil
+	}
+	if s.only != onlyBranch {
+		if done, err := s.small(); done || err != nil {
+			return err
+		}
+	}
+	if p, enough := s.greedy(); !enough {
+		return s.tooFew(p, -1)
+	}
+	s.exact = b.run()
+	return s.unfound()
+}
+
+// small lists all paths where there are few and searches their sets; done is
+// false where there are too many.
+func (s *search) small() (done bool, err error) {
+	whole := s.budget
+	defer func() { s.budget = min(s.budget, whole-1) }()
+	s.budget = whole / 4
 	var lists [][]candidate
 	for _, p := range s.pairs {
 		list, ok := s.enumerate(p, enumerateLimit)
 		if !ok {
-			return fmt.Errorf("find paths: %w", ErrEffort)
+			s.budget += whole * 3 / 4
+			return false, nil
 		}
 		if len(list) < p.n {
-			return fmt.Errorf("find paths: from %s to %s: %w: %d of %d", s.g.ted.Nodes()[p.from].Name, s.g.ted.Nodes()[p.to].Name, ErrTooFew, len(list), p.n)
+			return true, s.tooFew(p, len(list))
 		}
 		lists = append(lists, list)
 	}
-	s.exact = s.choose(lists)
-	if s.best.cost == infinite {
-		return fmt.Errorf("find paths: %w", ErrTooFew)
+	s.budget += whole / 4
+	if s.exact = s.choose(lists); !s.exact {
+		s.budget += whole / 2
+		return false, nil
 	}
+	return true, s.unfound()
+}
+
+// shortest lists the shortest paths of each pair on its own.
+func (s *search) shortest() error {
+	weight := make([]cost, len(s.g.arcs))
+	for a := range weight {
+		weight[a] = cost{total: s.g.arcs[a].cost}
+	}
+	var all [][]int32
+	for _, p := range s.pairs {
+		y := s.newYen(p.from, p.to, weight)
+		for have := range p.n {
+			path, none := s.nextAllowed(y, p, nil, nil)
+			if none {
+				return s.tooFew(p, have)
+			}
+			if path == nil {
+				return fmt.Errorf("find paths: %w", ErrEffort)
+			}
+			all = append(all, path)
+		}
+	}
+	s.offer(all)
+	s.exact = true
 	return nil
+}
+
+// tooFew is the error for a pair that has fewer paths than asked for; have is how
+// many there are, -1 where that is not known.
+func (s *search) tooFew(p pair, have int) error {
+	from, to := s.g.ted.Nodes()[p.from].Name, s.g.ted.Nodes()[p.to].Name
+	limits := ""
+	if s.c.limiting() {
+		limits = " within the constraints"
+	}
+	switch have {
+	case -1:
+		return fmt.Errorf("find paths: from %s to %s: %w%s: less than %d", from, to, ErrTooFew, limits, p.n)
+	case 0:
+		return fmt.Errorf("find paths: from %s to %s: %w%s: there is no path", from, to, ErrTooFew, limits)
+	}
+	return fmt.Errorf("find paths: from %s to %s: %w%s: %d of %d", from, to, ErrTooFew, limits, have, p.n)
+}
+
+// unfound is the error where there is no solution.
+func (s *search) unfound() error {
+	switch {
+	case s.best.cost != infinite:
+		return nil
+	case s.exact:
+		return fmt.Errorf("find paths: %w: no set of %d paths meets the constraints together", ErrTooFew, s.k)
+	}
+	return fmt.Errorf("find paths: %w: no set of %d paths was found; ask for less or raise the effort", ErrEffort, s.k)
 }
 
 // result turns the best solution into what the caller gets.

@@ -339,7 +339,33 @@ func compareWithBrute(t *testing.T, ted *topology.TED, from, to []int, level Lev
 		return true
 	}
 	want, found := bruteBest(ted, lists, slots, level, ends, symmetric)
-	got, err := Find(ted, q)
+	for _, only := range []method{0, onlySets, onlyBranch} {
+		if only == onlyBranch && level == None {
+			continue // the only method there
+		}
+		got, err := find(ted, q, only)
+		if !same(t, ted, from, to, level, ends, got, err, want, found) {
+			t.Logf("by method %d", only)
+			return false
+		}
+	}
+	return true
+}
+
+func find(ted *topology.TED, q Query, only method) (Result, error) {
+	s, err := newSearch(ted, &q)
+	if err != nil {
+		return Result{}, err
+	}
+	s.only = only
+	if err := s.run(); err != nil {
+		return Result{}, err
+	}
+	return s.result(&q), nil
+}
+
+func same(t *testing.T, ted *topology.TED, from, to []int, level Level, ends uint32, got Result, err error, want bruteKey, found bool) bool {
+	t.Helper()
 	if !found {
 		if err == nil {
 			t.Errorf("found %v where there is none", got)

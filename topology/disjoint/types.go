@@ -64,6 +64,12 @@ type Constraints struct {
 	AvoidNodes, RequireNodes []string
 }
 
+// limiting tells whether anything is constrained.
+func (c *Constraints) limiting() bool {
+	return c.IncludeAny|c.IncludeAll|c.ExcludeAny != 0 || c.Bandwidth > 0 || c.MaxHops > 0 ||
+		c.MaxDelay > 0 || c.MaxDelaySpread > 0 || len(c.AvoidNodes)+len(c.RequireNodes) > 0
+}
+
 // Shared is what two or more paths of a set have in common, sorted.
 type Shared struct {
 	Nodes []string `json:"nodes"`
