@@ -16,6 +16,37 @@ type Thresholds struct {
 	ReleaseDelay    Duration `json:"release_delay" doc:"Time for which an LSP that nothing needs is kept; 0s to 24h"`
 }
 
+// ThresholdsPatch sets those thresholds that are given.
+type ThresholdsPatch struct {
+	MinConnections  *int      `json:"min_connections,omitempty" minimum:"1" maximum:"1000000" doc:"Connections of one signature before it is planned for"`
+	MinSubflows     *int      `json:"min_subflows,omitempty" minimum:"2" maximum:"64" doc:"Subflows that a connection must have to count"`
+	MinGain         *float64  `json:"min_gain,omitempty" minimum:"1" maximum:"1000" doc:"Predicted goodput after, divided by that before, that a change must bring"`
+	MinAge          *Duration `json:"min_age,omitempty" doc:"Age that a connection must have to count; 0s to 24h"`
+	MinBytes        *uint64   `json:"min_bytes,omitempty" doc:"Bytes that a connection must have carried to count, where bytes are known"`
+	Settle          *Duration `json:"settle,omitempty" doc:"Quiet time after the last join before planning; 0s to 1m"`
+	HoldDown        *Duration `json:"hold_down,omitempty" doc:"Time for which a demand that was moved is not moved again, unless an LSP fails; 0s to 24h"`
+	MaxOpsPerMinute *int      `json:"max_ops_per_minute,omitempty" minimum:"1" maximum:"100000" doc:"Operations on routers, all PEs together"`
+	ReleaseDelay    *Duration `json:"release_delay,omitempty" doc:"Time for which an LSP that nothing needs is kept; 0s to 24h"`
+}
+
+func (p ThresholdsPatch) apply(t *Thresholds) {
+	set(&t.MinConnections, p.MinConnections)
+	set(&t.MinSubflows, p.MinSubflows)
+	set(&t.MinGain, p.MinGain)
+	set(&t.MinAge, p.MinAge)
+	set(&t.MinBytes, p.MinBytes)
+	set(&t.Settle, p.Settle)
+	set(&t.HoldDown, p.HoldDown)
+	set(&t.MaxOpsPerMinute, p.MaxOpsPerMinute)
+	set(&t.ReleaseDelay, p.ReleaseDelay)
+}
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
 // Mode is what mpbox may do to routers.
 type Mode struct {
 	Mode string `json:"mode" enum:"observe,suggest,auto" doc:"observe: nothing; suggest: plans wait for approval; auto: plans are carried out"`
@@ -32,7 +63,7 @@ type Change struct {
 	PE      string    `json:"pe,omitempty"`
 	Plan    string    `json:"plan,omitempty"`
 	Step    string    `json:"step,omitempty" doc:"The router command or SET"`
-	Result  string    `json:"result" enum:"ok,failed,refused,skipped"`
+	Result  string    `json:"result" enum:"done,failed,waiting,decided" doc:"decided: a decision; waiting: held back by a threshold or until a PE is back"`
 	Detail  string    `json:"detail,omitempty" doc:"Why, and what was said"`
 	Remedy  string    `json:"remedy,omitempty" doc:"What to do about it"`
 }

@@ -72,6 +72,7 @@ type Binding struct {
 	FEC        string       `json:"fec" doc:"What the PE matches" example:"GigabitEthernet0/0/0/1 src=10.1.0.1/32 dst=10.2.0.1/32 proto=6 sport=40001 dport=443"`
 	FTN        string       `json:"ftn,omitempty" doc:"Name of the PE's entry"`
 	LSP        string       `json:"lsp"`
+	Default    bool         `json:"default" doc:"The LSP is what the PE's own routing gives: no entry is needed"`
 	Slot       int          `json:"slot" doc:"Slot of its demand, from 0"`
 	Steer      string       `json:"steer" enum:"ftn,class,bsid" doc:"How the PE tells the flow apart"`
 	DSCP       *int         `json:"dscp,omitempty" minimum:"0" maximum:"63" doc:"Mark that the edge bridge sets (steer class)"`
