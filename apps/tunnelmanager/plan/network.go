@@ -21,9 +21,9 @@ type network struct {
 	// A route's bits: one for each link (both directions are one risk), then one
 	// for each SRLG, one for each inner node, and one for each node.
 	srlgAt, nodeAt, allAt, words int // first word of SRLGs, inner nodes, nodes; length
-	links                 []linkInfo
-	srlgs                 []uint32
-	routes                map[string]*route
+	links                        []linkInfo
+	srlgs                        []uint32
+	routes                       map[string]*route
 }
 
 type arc struct {
