@@ -271,11 +271,14 @@ func (r *run) gone(names ...string) {
 	}
 }
 
-// writes counts what f sends to the router.
+// writes counts what f sends to the router. Routers may note a write after they
+// answered it, but before they answer the next request: hence the reading.
 func (r *run) writes(f func()) int {
 	r.Helper()
+	r.state()
 	before := r.h.Writes(r)
 	f()
+	r.state()
 	return r.h.Writes(r) - before
 }
 

@@ -65,16 +65,6 @@ type refused struct {
 
 func (r *refused) Error() string { return fmt.Sprintf("error-index %d", r.index) }
 
-// report maps a Report PDU that gosnmp gave back as a result: after its own second
-// try with the reported engine id or time.
-func (s *session) report(step string, r *gosnmp.SnmpPacket) error {
-	oid := ""
-	if len(r.Variables) > 0 {
-		oid = r.Variables[0].Name
-	}
-	return s.fail(driver.ErrProtocol, step, "report "+oid, "check the clock and the engine id of the agent", nil)
-}
-
 // failure maps an error of the transport or of SNMPv3's security.
 func (s *session) failure(ctx context.Context, step string, err error) error {
 	check := func(what string) string {

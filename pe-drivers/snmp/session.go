@@ -1,6 +1,7 @@
 package snmp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -23,6 +24,8 @@ type session struct {
 	cfg  Config
 	log  *zap.Logger
 	conn *gosnmp.GoSNMP
+	// proven: a request was answered on this connection.
+	proven bool
 	// sets counts the SET messages that were sent.
 	sets int
 }
@@ -68,7 +71,11 @@ func (s *session) dialV3(ctx context.Context) (*gosnmp.GoSNMP, error) {
 			PrivacyProtocol: priv, PrivacyPassphrase: s.cfg.PrivPassword,
 		},
 	}
-	return c, c.Connect()
+	if err := c.Connect(); err != nil {
+		return nil, err
+	}
+	c.Conn = &tap{Conn: c.Conn}
+	return c, nil
 }
 
 func splitAddress(a string) (host string, port uint16, err error) {
@@ -80,9 +87,26 @@ func splitAddress(a string) (host string, port uint16, err error) {
 	return host, uint16(n), err
 }
 
-// do runs one request on an open connection. A cancelled context closes the
-// socket, which is what ends a read that waits.
+// do runs one request. An agent that has another engine id than the one learnt did
+// not process the request (RFC 3414, section 3.2): it is sent again.
 func (s *session) do(ctx context.Context, step string, retries int, request func(*gosnmp.GoSNMP) (*gosnmp.SnmpPacket, error)) (*gosnmp.SnmpPacket, error) {
+	fresh := s.conn == nil
+	r, err := s.once(ctx, retries, request)
+	if err != nil && !fresh && usmError(err) == gosnmp.ErrUnknownEngineID {
+		r, err = s.once(ctx, retries, request)
+	}
+	if err != nil {
+		return nil, s.failure(ctx, step, err)
+	}
+	return r, nil
+}
+
+// once runs a request on an open connection and closes that if it fails. A
+// cancelled context closes the socket, which is what ends a read that waits.
+func (s *session) once(ctx context.Context, retries int, request func(*gosnmp.GoSNMP) (*gosnmp.SnmpPacket, error)) (*gosnmp.SnmpPacket, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if s.conn == nil {
 		dial := s.cfg.dial
 		if dial == nil {
@@ -90,26 +114,112 @@ func (s *session) do(ctx context.Context, step string, retries int, request func
 		}
 		conn, err := dial(ctx)
 		if err != nil {
-			return nil, s.failure(ctx, step, err)
+			return nil, err
 		}
-		s.conn = conn
+		s.conn, s.proven = conn, false
 		s.log.Debug("connected", zap.String("address", s.cfg.Address))
 	}
 	c := s.conn
 	c.Context, c.Retries = ctx, max(retries, 0)
-	stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close() }) // wakes the reader; its error is told by ctx
+	stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close() }) // wakes the reader; ctx tells why
+	t, _ := c.Conn.(*tap)
+	t.forget()
 	r, err := request(c)
+	switch {
+	case err != nil && ctx.Err() != nil:
+	case errors.Is(err, gosnmp.ErrMaxRetriesExceeded): // no answer in time
+		if !s.proven && s.privacyWrong(c) {
+			err = gosnmp.ErrDecryption
+		}
+	case err != nil:
+		if report := t.report(); report != nil {
+			err = report
+		}
+	case err == nil && r.PDUType == gosnmp.Report:
+		err = gosnmp.ErrUnknownReportPDU // gosnmp's own second try failed
+	}
 	if !stop() || err != nil {
 		s.drop()
 	}
-	switch {
-	case err != nil:
-		return nil, s.failure(ctx, step, err)
-	case r.PDUType == gosnmp.Report:
-		s.drop()
-		return nil, s.report(step, r)
+	s.proven = s.proven || err == nil
+	return r, err
+}
+
+// privacyWrong finds out why an agent that told its engine id is silent then: a
+// wrong privacy key decrypts to garbage, which agents may drop without a word (RFC
+// 3414 knows no error for it). The same question without privacy is answered, if
+// only by a refusal.
+func (s *session) privacyWrong(c *gosnmp.GoSNMP) bool {
+	usm, ok := c.SecurityParameters.(*gosnmp.UsmSecurityParameters)
+	if !ok || usm.AuthoritativeEngineID == "" {
+		return false
 	}
-	return r, nil
+	c.MsgFlags, c.Retries = gosnmp.AuthNoPriv, 0
+	t, _ := c.Conn.(*tap)
+	t.forget()
+	_, err := c.Get([]string{sysUpTime})
+	if err != nil {
+		err = cmp.Or(t.report(), usmError(err))
+	}
+	return err == nil || err == gosnmp.ErrUnknownSecurityLevel
+}
+
+// tap remembers the last message that came in. A Report that tells of a wrong
+// password cannot be authenticated, and gosnmp discards those without telling what
+// it said; an operator has to know.
+type tap struct {
+	net.Conn
+	last []byte
+}
+
+func (t *tap) Read(b []byte) (int, error) {
+	n, err := t.Conn.Read(b)
+	if n > 0 {
+		t.last = append(t.last[:0], b[:n]...)
+	}
+	return n, err
+}
+
+func (t *tap) forget() {
+	if t != nil {
+		t.last = t.last[:0]
+	}
+}
+
+// report gives what a Report in the clear said, nil if the last message was none.
+func (t *tap) report() error {
+	if t == nil || len(t.last) == 0 {
+		return nil
+	}
+	c := &gosnmp.GoSNMP{
+		Version: gosnmp.Version3, SecurityModel: gosnmp.UserSecurityModel,
+		SecurityParameters: &gosnmp.UsmSecurityParameters{UserName: "-"},
+	}
+	p, err := c.SnmpDecodePacket(t.last)
+	if err != nil || p.PDUType != gosnmp.Report || len(p.Variables) != 1 {
+		return nil
+	}
+	return usmReports[strings.TrimPrefix(p.Variables[0].Name, ".")]
+}
+
+// usmReports are the counters that a Report names (RFC 3414, section 5).
+var usmReports = map[string]error{
+	"1.3.6.1.6.3.15.1.1.1.0": gosnmp.ErrUnknownSecurityLevel,
+	"1.3.6.1.6.3.15.1.1.2.0": gosnmp.ErrNotInTimeWindow,
+	"1.3.6.1.6.3.15.1.1.3.0": gosnmp.ErrUnknownUsername,
+	"1.3.6.1.6.3.15.1.1.4.0": gosnmp.ErrUnknownEngineID,
+	"1.3.6.1.6.3.15.1.1.5.0": gosnmp.ErrWrongDigest,
+	"1.3.6.1.6.3.15.1.1.6.0": gosnmp.ErrDecryption,
+}
+
+// usmError gives the one of these errors that err is, nil for others.
+func usmError(err error) error {
+	for _, e := range usmReports {
+		if errors.Is(err, e) {
+			return e
+		}
+	}
+	return nil
 }
 
 // get reads scalars and cells. A cell that the agent does not have is nil.
