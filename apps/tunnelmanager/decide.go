@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"mpbox/apps/tunnelmanager/plan"
+	"mpbox/apps/tunnelmanager/threshold"
 	"mpbox/topology"
 )
 
@@ -70,28 +71,24 @@ func (m *Manager) admit(now time.Time, w *wake) (out []plan.Demand, fresh bool) 
 // notYet says why a demand is not planned for now, and when to look again; a zero
 // time if only news can change it.
 func (m *Manager) notYet(g *demandGroup, now time.Time) (string, time.Time) {
-	l := m.limits
-	n := 0
-	var next time.Time
-	for _, c := range g.members {
-		old := now.Sub(c.Since) >= l.MinAge
-		if !old {
-			if t := c.Since.Add(l.MinAge); next.IsZero() || t.Before(next) {
-				next = t
-			}
+	d := threshold.Demand{Members: len(g.members), LastJoin: g.youngest}
+	why := ""
+	for i, c := range g.members {
+		v := m.limits.Counts(threshold.Connection{Subflows: len(g.slots[i]), Since: c.Since, Bytes: c.Bytes}, now)
+		if v.OK {
+			d.Connections++
+			continue
 		}
-		if old && c.Bytes >= l.MinBytes {
-			n++
+		why = ": " + v.Reason
+		if !v.Until.IsZero() && (d.Next.IsZero() || v.Until.Before(d.Next)) {
+			d.Next = v.Until
 		}
 	}
-	if n < l.MinConnections {
-		return fmt.Sprintf("%d of %d connections count, %d wanted (min_connections, min_age %s, min_bytes %d)",
-			n, len(g.members), l.MinConnections, l.MinAge, l.MinBytes), next
+	v := m.limits.Admit(d, now)
+	if v.OK || d.Connections >= m.limits.MinConnections {
+		why = ""
 	}
-	if t := g.youngest.Add(l.Settle); now.Before(t) {
-		return "a subflow has just joined (settle)", t
-	}
-	return "", time.Time{}
+	return v.Reason + why, v.Until
 }
 
 // plan asks the planner, with the LSPs as they are and those on their way.
@@ -179,9 +176,10 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 			continue
 		}
 		broken := m.broken(d.Assignment)
+		worth := m.limits.Worth(o.Gain, o.After > o.Before, broken)
 		switch {
-		case !broken && o.Gain < m.limits.MinGain && o.After <= o.Before:
-			d.state, d.reason = "waiting", fmt.Sprintf("predicted gain %.2f, %.2f wanted (min_gain)", o.Gain, m.limits.MinGain)
+		case !worth.OK:
+			d.state, d.reason = "waiting", worth.Reason
 			continue
 		case !broken && d.has && !d.moved.IsZero() && now.Sub(d.moved) < m.limits.HoldDown:
 			until := d.moved.Add(m.limits.HoldDown)

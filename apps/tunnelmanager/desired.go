@@ -154,10 +154,11 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 	}
 	at := in.attachments[f.Ingress]
 	if b.Steer != SteerClass {
-		put(d.ftns, b.PE, b.Name, topology.FTN{Name: b.Name, LSP: lsp, FEC: topology.FEC{
+		b.FTN, b.FEC = b.Name, topology.FEC{
 			Interface: at.Interface, Protocol: protoTCP,
 			Src: host(f.Src.Addr()), Dst: host(f.Dst.Addr()), SrcPort: f.Src.Port(), DstPort: f.Dst.Port(),
-		}})
+		}
+		put(d.ftns, b.PE, b.FTN, topology.FTN{Name: b.FTN, LSP: lsp, FEC: b.FEC})
 		d.rule(b, desiredRule{EdgeRule: count})
 		return
 	}
@@ -171,10 +172,11 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 	var needs []string
 	for _, p := range classPrefixes(in.attachments, c.VPN, pair.Egress, f.Dst.Addr()) {
 		name := fmt.Sprintf("%sclass/%s/%d/%s", in.owner, at.Name, dscp, p)
-		put(d.ftns, b.PE, name, topology.FTN{Name: name, LSP: lsp, FEC: topology.FEC{
-			Interface: at.Interface, Dst: p, DSCP: dscp, HasDSCP: true,
-		}})
-		needs = append(needs, name)
+		fec := topology.FEC{Interface: at.Interface, Dst: p, DSCP: dscp, HasDSCP: true}
+		put(d.ftns, b.PE, name, topology.FTN{Name: name, LSP: lsp, FEC: fec})
+		if needs = append(needs, name); len(needs) == 1 {
+			b.FTN, b.FEC = name, fec
+		}
 	}
 	if len(needs) == 0 {
 		b.State, b.Reason = BindingFailed, fmt.Sprintf("class steering needs the prefixes behind %s: set prefixes of attachment %s", pair.Egress, f.Egress)

@@ -72,7 +72,7 @@ type Policy struct {
 // Direction of a subflow's flow.
 type Direction uint8
 
-// A subflow's client is the sender of its SYN.
+// C2S is from the connection's client to its server.
 const (
 	C2S Direction = iota
 	S2C
@@ -92,13 +92,18 @@ type Flow struct {
 
 // Subflow of a connection, as the detector tells it.
 type Subflow struct {
-	ID     uint64
-	Backup bool
+	ID uint64
+	// Join, AddressID and Reverse (the connection's server sent the SYN) are kept
+	// for the detector over restarts; they decide nothing here.
+	Join      bool
+	AddressID uint8
+	Reverse   bool
+	Backup    bool
 	// Established: the server answered with the matching option. Verified: nil
 	// while not enough was seen, false when a HMAC was wrong.
 	Established bool
 	Verified    *bool
-	// Flows are by Direction.
+	// Flows are by Direction of the connection, whoever sent the SYN.
 	Flows [2]Flow
 	// Since is when its SYN was seen.
 	Since time.Time
@@ -147,6 +152,9 @@ type Binding struct {
 	// Default: the LSP is what the PE's own routing gives; no FTN is needed.
 	Default bool
 	Steer   Steer
+	// FTN is the name of the PE's entry, FEC what it matches; of a class, the first.
+	FTN string
+	FEC topology.FEC
 	// Class is the DSCP that marks the flow (SteerClass).
 	Class  uint8
 	State  BindingState
