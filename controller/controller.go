@@ -1,0 +1,281 @@
+package controller
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"mpbox/apps/detector"
+	"mpbox/apps/tunnelmanager"
+	"mpbox/controller/api"
+	"mpbox/controller/config"
+	"mpbox/controller/store"
+	"mpbox/southbound/datapath"
+	"mpbox/southbound/openflow"
+	"mpbox/southbound/ovs"
+)
+
+// Controller is mpbox at work. New builds it, Run runs it once.
+type Controller struct {
+	cfg     *config.Config
+	log     *zap.Logger
+	version string
+
+	store    *store.Store
+	places   *places
+	tap      *tap
+	flows    *flows
+	registry *datapath.Registry
+	manager  *tunnelmanager.Manager
+	reader   *flowReader
+	broker   *api.Broker
+	api      *api.Server
+	system   *system
+	tls      *tls.Config
+}
+
+// New builds all parts from a configuration. It opens the store, and touches no
+// network: a PE or bridge that is not there is Run's matter.
+func New(cfg *config.Config, version string, log *zap.Logger) (c *Controller, err error) {
+	c = &Controller{cfg: cfg, log: log, version: version, places: newPlaces(cfg), broker: api.NewBroker(4096)}
+	if c.store, err = store.Open(cfg.Store.Path); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.store.Close())
+		}
+	}()
+	if c.tls, err = openflowTLS(cfg.OpenFlow.TLS); err != nil {
+		return nil, err
+	}
+	if err = c.buildTap(); err != nil {
+		return nil, err
+	}
+	if err = c.buildManager(); err != nil {
+		return nil, err
+	}
+	return c, c.buildAPI()
+}
+
+func (c *Controller) buildTap() error {
+	cfg := c.cfg
+	steerable := false
+	for _, p := range c.places.list {
+		steerable = steerable || p.PE != ""
+	}
+	events := detector.EventsNone
+	if steerable {
+		events = detector.EventsMultipath
+	}
+	c.tap = &tap{
+		places: c.places, observe: cfg.OpenFlow.Observe, log: c.log, news: make(chan struct{}, 1), events: steerable,
+		observed: map[uint64]portPlaces{},
+		tracker: detector.New(detector.Config{
+			Places: c.places.list, MaxConnections: cfg.Detector.MaxConnections, MaxSubflows: cfg.Detector.MaxSubflows,
+			MaxHalfOpen: cfg.Detector.MaxHalfOpen, MaxOrphans: cfg.Detector.MaxOrphans,
+			HalfOpenTimeout: time.Duration(cfg.Detector.HalfOpenTimeout), OrphanTimeout: time.Duration(cfg.Detector.OrphanTimeout),
+			IdleTimeout: time.Duration(cfg.Detector.IdleTimeout), Events: events,
+		}),
+		changed: func(dpid uint64, name string, state datapath.State, reason string) {
+			c.log.Info("datapath", zap.String("dpid", datapath.DPIDString(dpid)), zap.String("bridge", name), zap.Stringer("state", state), zap.String("reason", reason))
+			c.broker.Publish(api.Event{Type: "datapath", Action: "changed", Subject: datapath.DPIDString(dpid), State: state.String()})
+		},
+	}
+	third, err := datapath.ParseThirdACK(cfg.Tap.ThirdACK)
+	if err != nil {
+		return err
+	}
+	unknown := datapath.Refuse
+	if cfg.OpenFlow.UnknownDatapaths == "observe" {
+		unknown = datapath.Observe
+	}
+	var bridges []datapath.Bridge
+	for _, b := range cfg.Bridges {
+		o := datapath.Bridge{Name: b.Name, DPID: uint64(b.DPID)}
+		for _, a := range b.Attachments {
+			o.Attachments = append(o.Attachments, datapath.Attachment{Name: a.Name, CEPort: a.CEPort, PEPort: a.PEPort, VLAN: a.VLAN, PuntRate: uint32(a.PuntRate)})
+		}
+		bridges = append(bridges, o)
+	}
+	c.registry, err = datapath.NewRegistry(datapath.Config{
+		Bridges: bridges, Unknown: unknown, Handler: c.tap, Log: c.log,
+		Tap: datapath.Tap{ThirdACK: third, PuntRate: uint32(cfg.Tap.PuntRate), MaxLen: uint16(cfg.Tap.MaxLen)},
+	})
+	return err
+}
+
+// edgeIdle ends a bound flow that carries nothing for so long.
+const edgeIdle = 5 * time.Minute
+
+func (c *Controller) buildManager() error {
+	cfg := c.cfg
+	mc, err := managerConfig(cfg, c.places)
+	if err != nil {
+		return err
+	}
+	ids := names(cfg)
+	conns := map[string]tunnelmanager.Conn{}
+	for i := range cfg.PEs {
+		if conns[cfg.PEs[i].Name], err = connect(cfg, &cfg.PEs[i], ids, c.log); err != nil {
+			return err
+		}
+	}
+	e := &edge{places: c.places, registry: c.registry, idle: edgeIdle}
+	var bridges tunnelmanager.Edge
+	if len(cfg.Bridges) > 0 {
+		bridges = e
+	}
+	if c.manager, err = tunnelmanager.New(mc, conns, bridges, newState(c.store), c.log); err != nil {
+		return err
+	}
+	c.flows = &flows{places: c.places, tap: c.tap, manager: c.manager, edge: e, log: c.log, publish: c.publishFlow, listed: map[detector.SubflowID]time.Time{}}
+	c.reader = &flowReader{tap: c.tap, flows: c.flows, manager: c.manager}
+	c.tap.ended = c.flows.ruleEnded
+	c.manager.OnNotice(c.publishNotice)
+	bound, err := c.manager.Bound()
+	if err != nil {
+		return err
+	}
+	c.flows.restore(bound)
+	if len(bound) > 0 {
+		c.log.Info("bound connections restored", zap.Int("connections", len(bound)))
+	}
+	return nil
+}
+
+func (c *Controller) buildAPI() error {
+	cfg := c.cfg
+	ctl := &control{manager: c.manager}
+	c.system = &system{started: time.Now(), cfg: cfg, version: c.version, tap: c.tap, registry: c.registry, manager: c.manager, broker: c.broker}
+	m := &metrics{tap: c.tap, registry: c.registry, manager: c.manager}
+	o := api.Options{
+		TokensFile: cfg.API.TokensFile, Version: c.version, Metrics: m.handler(), Log: c.log,
+		Backend: api.Backend{Flows: c.reader, Network: &network{cfg: cfg, manager: c.manager, registry: c.registry}, Plans: ctl, Control: ctl, System: c.system},
+	}
+	for _, l := range cfg.API.Listen {
+		o.Listen = append(o.Listen, string(l))
+	}
+	if t := cfg.API.TLS; t != nil {
+		o.Certificate, o.Key, o.ClientCA = t.Certificate, t.Key, t.ClientCA
+	}
+	var err error
+	c.api, err = api.New(o)
+	return err
+}
+
+// Run works until ctx ends or a part fails. The order of the parts does not
+// matter: each waits for what it needs, and all are joined before Run returns.
+func (c *Controller) Run(ctx context.Context) error {
+	defer c.store.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	server := openflow.NewServer(openflow.Config{}, c.log, c.registry.Open)
+	for _, where := range c.cfg.OpenFlow.Listen {
+		l, err := openflow.Listen(string(where), c.tls)
+		if err != nil {
+			return err
+		}
+		c.log.Info("listening for bridges", zap.String("address", string(where)))
+		g.Go(func() error { return server.Serve(ctx, l) })
+	}
+	g.Go(func() error { return c.flows.run(ctx) })
+	g.Go(func() error { return c.manager.Run(ctx) })
+	g.Go(func() error {
+		return c.api.Run(ctx, func(addrs []net.Addr) {
+			for _, a := range addrs {
+				c.log.Info("listening for API", zap.Stringer("address", a))
+			}
+			c.system.listening.Store(true)
+		})
+	})
+	g.Go(func() error { c.provision(ctx); return nil })
+	return g.Wait()
+}
+
+// provisionRetry is how long to wait before asking a bridge's OVSDB again.
+const provisionRetry = 5 * time.Second
+
+// provision makes the bridges that mpbox has access to as they should be. A bridge
+// that cannot be reached is tried again; one that must not be touched is not.
+func (c *Controller) provision(ctx context.Context) {
+	for i := range c.cfg.Bridges {
+		b := &c.cfg.Bridges[i]
+		db := string(b.OVSDB)
+		if db == "" {
+			db = string(c.cfg.OVSDB)
+		}
+		if db == "" {
+			continue
+		}
+		spec := ovs.Spec{Name: b.Name, DPID: uint64(b.DPID), Controller: controllerTarget(c.cfg)}
+		for _, a := range b.Attachments {
+			pair := ovs.Pair{A: a.CEPort, B: a.PEPort}
+			if len(a.VLAN) > 0 {
+				pair.VLAN = a.VLAN[0]
+			}
+			if !slices.Contains(spec.Pairs, pair) {
+				spec.Pairs = append(spec.Pairs, pair)
+			}
+		}
+		for {
+			changes, err := ovs.Provision(ctx, db, spec)
+			for _, ch := range changes {
+				c.log.Info("bridge provisioned", zap.String("bridge", b.Name), zap.Stringer("change", ch))
+			}
+			if err == nil || ctx.Err() != nil {
+				break
+			}
+			c.log.Warn("bridge not provisioned", zap.String("bridge", b.Name), zap.Error(err))
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(provisionRetry):
+			}
+		}
+	}
+}
+
+// controllerTarget is the address that bridges are told to connect to: the first
+// that mpbox listens at.
+func controllerTarget(cfg *config.Config) string {
+	l := cfg.OpenFlow.Listen[0]
+	if path, ok := l.Unix(); ok {
+		return "unix:" + path
+	}
+	if cfg.OpenFlow.TLS != nil {
+		return "ssl:" + string(l)
+	}
+	return "tcp:" + string(l)
+}
+
+func openflowTLS(t *config.TLS) (*tls.Config, error) {
+	if t == nil {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate of openflow.tls: %w", err)
+	}
+	o := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	if t.ClientCA == "" {
+		return o, nil
+	}
+	pem, err := os.ReadFile(t.ClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("read openflow.tls.client_ca: %w", err)
+	}
+	o.ClientCAs, o.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if !o.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("openflow.tls.client_ca: %s holds no PEM certificate", t.ClientCA)
+	}
+	return o, nil
+}

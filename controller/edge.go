@@ -1,0 +1,114 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"mpbox/apps/tunnelmanager"
+	"mpbox/southbound/datapath"
+)
+
+// sortedKeys gives the keys of a map in order.
+func sortedKeys[K interface{ ~string | ~uint64 }, V any](m map[K]V) []K {
+	return slices.Sorted(maps.Keys(m))
+}
+
+// edge puts the tunnel manager's edge rules onto the bridges.
+type edge struct {
+	places   *places
+	registry *datapath.Registry
+	idle     time.Duration
+
+	mu    sync.Mutex
+	rules map[uint64]tunnelmanager.EdgeRule // as last declared, by ID
+}
+
+var _ tunnelmanager.Edge = (*edge)(nil)
+
+// SetRules declares the rules of every bridge.
+func (e *edge) SetRules(ctx context.Context, rules []tunnelmanager.EdgeRule) error {
+	byBridge := map[uint64][]datapath.EdgeRule{}
+	for dpid := range e.places.byDatapath {
+		byBridge[dpid] = nil
+	}
+	declared := map[uint64]tunnelmanager.EdgeRule{}
+	for _, r := range rules {
+		a, ok := e.places.attachments[r.Attachment]
+		if !ok {
+			return fmt.Errorf("edge rule at unknown attachment %s", r.Attachment)
+		}
+		o := datapath.EdgeRule{ID: r.ID, InPort: a.CEPort, VLAN: a.VLAN, Src: r.Src, Dst: r.Dst, IdleTimeout: e.idle}
+		if r.FromPE {
+			o.InPort = a.PEPort
+		}
+		if r.Mark {
+			o.Action = datapath.MarkDSCP(r.DSCP)
+		}
+		byBridge[a.dpid] = append(byBridge[a.dpid], o)
+		declared[r.ID] = r
+	}
+	e.mu.Lock()
+	e.rules = declared
+	e.mu.Unlock()
+	var errs []error
+	for _, dpid := range sortedKeys(byBridge) {
+		err := e.registry.SetEdgeRules(ctx, dpid, byBridge[dpid])
+		if err != nil && !errors.Is(err, datapath.ErrNotConnected) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Rules reads the rules of the bridges that are connected.
+func (e *edge) Rules(ctx context.Context) (tunnelmanager.EdgeState, error) {
+	s := tunnelmanager.EdgeState{Rules: map[uint64]tunnelmanager.EdgeRule{}, Attachments: map[string]bool{}}
+	var errs []error
+	for _, dpid := range sortedKeys(e.places.byDatapath) {
+		installed, err := e.registry.InstalledEdgeRules(ctx, dpid)
+		if err != nil {
+			if !errors.Is(err, datapath.ErrNotConnected) {
+				errs = append(errs, err)
+			}
+			continue
+		}
+		for name, a := range e.places.attachments {
+			if a.dpid == dpid {
+				s.Attachments[name] = true
+			}
+		}
+		for _, i := range installed {
+			r := tunnelmanager.EdgeRule{Src: i.Src, Dst: i.Dst}
+			r.Attachment, r.FromPE = e.places.at(dpid, i.InPort, i.VLAN)
+			r.DSCP, r.Mark = i.Action.DSCP()
+			r.ID = r.Key()
+			s.Rules[r.ID] = r
+		}
+	}
+	return s, errors.Join(errs...)
+}
+
+// rule gives a declared rule by its number.
+func (e *edge) rule(id uint64) (tunnelmanager.EdgeRule, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r, ok := e.rules[id]
+	return r, ok
+}
+
+// at finds the attachment of a port and its VLAN tags, and whether the port is
+// the PE's.
+func (p *places) at(dpid uint64, port uint32, vlan []uint16) (name string, fromPE bool) {
+	for _, name := range sortedKeys(p.attachments) {
+		a := p.attachments[name]
+		if a.dpid == dpid && slices.Equal(a.VLAN, vlan) && (port == a.CEPort || port == a.PEPort) {
+			return name, port == a.PEPort
+		}
+	}
+	return "", false
+}

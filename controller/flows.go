@@ -1,0 +1,297 @@
+package controller
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mpbox/apps/detector"
+	"mpbox/apps/tunnelmanager"
+	"mpbox/southbound/datapath"
+)
+
+// expireEvery is how often the tracker looks for what is over.
+const expireEvery = 50 * time.Millisecond
+
+// flows turns what the detector knows of a connection into what the tunnel
+// manager is told of it, and the end of edge rules into news for the detector.
+type flows struct {
+	places  *places
+	tap     *tap
+	manager *tunnelmanager.Manager
+	edge    *edge
+	log     *zap.Logger
+	publish func(detector.Event, *detector.Connection)
+
+	mu     sync.Mutex
+	listed map[detector.SubflowID]time.Time // when a subflow could be shown first
+}
+
+// run drains the tracker's events and lets its time go by.
+func (f *flows) run(ctx context.Context) error {
+	tick := time.NewTicker(expireEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-f.tap.news:
+		case now := <-tick.C:
+			f.tap.mu.Lock()
+			f.tap.tracker.Expire(now.UnixNano())
+			f.tap.mu.Unlock()
+		}
+		f.drain()
+	}
+}
+
+// drain tells the tunnel manager of every connection that has news, once.
+func (f *flows) drain() {
+	type news struct {
+		event detector.Event
+		conn  *detector.Connection
+	}
+	var all []news
+	seen := map[detector.ConnID]*detector.Connection{}
+	var ended []detector.ConnID
+	lost := false
+	f.tap.mu.Lock()
+	t := f.tap.tracker
+	t.Drain(func(e detector.Event) {
+		all = append(all, news{event: e})
+		lost = lost || e.Kind == detector.EventsLost
+	})
+	for i := range all {
+		id := all[i].event.Connection
+		if _, ok := seen[id]; !ok && id != 0 {
+			seen[id] = nil
+			if c, ok := t.Connection(id); ok && !c.Closed {
+				seen[id] = &c
+			} else {
+				ended = append(ended, id)
+			}
+		}
+		all[i].conn = seen[id]
+	}
+	f.tap.mu.Unlock()
+	if lost {
+		f.resync()
+	}
+	if len(all) == 0 {
+		return
+	}
+	now := time.Now()
+	for id, c := range seen {
+		if c != nil {
+			f.list(c, now)
+			f.manager.Put(f.translate(c))
+		} else {
+			f.manager.Remove(uint64(id))
+		}
+	}
+	f.unlist(ended)
+	for _, n := range all {
+		f.publish(n.event, n.conn)
+	}
+}
+
+// resync tells of every connection that could be steered, after events were lost.
+func (f *flows) resync() {
+	f.log.Warn("detector events were lost; telling the tunnel manager of all connections anew")
+	var after detector.ConnID
+	for more := true; more; {
+		var page []detector.Connection
+		f.tap.mu.Lock()
+		page, after, more = f.tap.tracker.Connections(after, 1000, detector.Filter{Live: true, MinSubflows: 2})
+		f.tap.mu.Unlock()
+		for i := range page {
+			f.manager.Put(f.translate(&page[i]))
+		}
+	}
+}
+
+func (f *flows) list(c *detector.Connection, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range c.Subflows {
+		id := c.Subflows[i].ID
+		if _, ok := f.listed[id]; !ok {
+			f.listed[id] = now
+		}
+	}
+}
+
+// unlist forgets when the subflows of ended connections were shown first: those
+// that the tracker does not know any more.
+func (f *flows) unlist(ended []detector.ConnID) {
+	if len(ended) == 0 {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.listed) < 2*len(ended) || len(f.listed) > 1024 {
+		f.tap.mu.Lock()
+		defer f.tap.mu.Unlock()
+		for id := range f.listed {
+			if f.tap.tracker.ConnectionOf(id) == 0 {
+				delete(f.listed, id)
+			}
+		}
+	}
+}
+
+func (f *flows) listedAt(id detector.SubflowID) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.listed[id]
+}
+
+// translate puts a connection into the tunnel manager's words.
+func (f *flows) translate(c *detector.Connection) tunnelmanager.Connection {
+	out := tunnelmanager.Connection{
+		ID: uint64(c.ID), Token: c.Token, Version: c.Version, VPN: c.VPN, Since: time.Unix(0, c.Created), Bytes: c.Bytes[0] + c.Bytes[1],
+	}
+	for i := range c.Subflows {
+		s := &c.Subflows[i]
+		if s.Alias || s.State >= detector.Closed {
+			continue
+		}
+		sub := tunnelmanager.Subflow{
+			ID: uint64(s.ID), Join: s.Join, AddressID: s.AddressID, Reverse: s.Reverse, Backup: s.Backup,
+			Established: s.State == detector.Established, Verified: verdict(s.Verified), Since: time.Unix(0, s.Created),
+		}
+		there := f.flow(s.ToServer, s.Client, s.Server)
+		back := f.flow(s.ToClient, s.Server, s.Client)
+		if s.Reverse {
+			there, back = back, there
+		}
+		sub.Flows = [2]tunnelmanager.Flow{there, back}
+		out.Subflows = append(out.Subflows, sub)
+	}
+	return out
+}
+
+func verdict(v detector.Verdict) *bool {
+	yes, no := true, false
+	switch v {
+	case detector.Verified:
+		return &yes
+	case detector.Forged:
+		return &no
+	case detector.Unknown:
+	}
+	return nil
+}
+
+// flow says where a flow enters and leaves; where the far side has no tap, by the
+// prefixes of the VPN's attachments.
+func (f *flows) flow(p detector.Path, src, dst netip.AddrPort) tunnelmanager.Flow {
+	out := tunnelmanager.Flow{Src: src, Dst: dst}
+	in := f.places.place(p.Ingress)
+	out.Ingress = in.Attachment
+	if e := f.places.place(p.Egress); e.Attachment != "" {
+		out.Egress = e.Attachment
+	} else if in.Attachment != "" {
+		out.Egress = f.places.byPrefix(in.Scope, dst.Addr())
+	}
+	return out
+}
+
+// place gives a configured place; the zero one for others.
+func (p *places) place(id detector.PlaceID) detector.Place {
+	if int(id) >= len(p.list) {
+		return detector.Place{}
+	}
+	return p.list[id]
+}
+
+// byPrefix gives the attachment whose longest prefix holds an address; "" where
+// none or more than one does.
+func (p *places) byPrefix(scope string, a netip.Addr) string {
+	best, bits, unique := "", -1, false
+	for _, name := range sortedKeys(p.attachments) {
+		at := p.attachments[name]
+		if p.scope(at.VPN) != scope {
+			continue
+		}
+		for _, pre := range at.Prefixes {
+			if !pre.Contains(a) || pre.Bits() < bits {
+				continue
+			}
+			unique = pre.Bits() > bits || name == best
+			best, bits = name, pre.Bits()
+		}
+	}
+	if !unique {
+		return ""
+	}
+	return best
+}
+
+// ruleEnded tells the detector of a bound flow whose edge rule is gone.
+func (f *flows) ruleEnded(_ uint64, e datapath.End) {
+	r, ok := f.edge.rule(e.ID)
+	if !ok || r.FromPE {
+		return
+	}
+	place := f.places.placeOf(r.Attachment, detector.CE)
+	f.tap.mu.Lock()
+	f.tap.tracker.FlowEnded(time.Now().UnixNano(), place, r.Src, r.Dst, e.Bytes, e.Reason == datapath.EndIdle)
+	f.tap.mu.Unlock()
+	f.tap.wake()
+}
+
+func (p *places) placeOf(attachment string, side detector.Side) detector.PlaceID {
+	for i := range p.list {
+		if p.list[i].Attachment == attachment && p.list[i].Side == side {
+			return detector.PlaceID(i)
+		}
+	}
+	return detector.NoPlace
+}
+
+// restore puts back the connections that were bound before a restart: into the
+// detector, so that later joins find them by token, and into the tunnel manager.
+func (f *flows) restore(bound []tunnelmanager.Bound) {
+	f.tap.mu.Lock()
+	defer f.tap.mu.Unlock()
+	now := time.Now().UnixNano()
+	for i := range bound {
+		b := &bound[i]
+		c := detector.Connection{Token: b.Token, Version: b.Version, Scope: f.places.scope(b.VPN), Created: b.Since.UnixNano(), LastSeen: now}
+		for j := range b.Subflows {
+			s := &b.Subflows[j]
+			there, back := s.Flows[tunnelmanager.C2S], s.Flows[tunnelmanager.S2C]
+			if !s.Join {
+				c.Client, c.Server = there.Src, there.Dst
+			}
+			if s.Reverse {
+				there, back = back, there
+			}
+			d := detector.Subflow{Join: s.Join, Client: there.Src, Server: there.Dst, Backup: s.Backup, AddressID: s.AddressID, Reverse: s.Reverse,
+				ToServer: f.path(there), ToClient: f.path(back), Created: s.Since.UnixNano()}
+			if s.Established {
+				d.State, d.Established = detector.Established, d.Created
+			}
+			if s.Verified != nil && *s.Verified {
+				d.Verified = detector.Verified
+			}
+			c.Subflows = append(c.Subflows, d)
+		}
+		id := f.tap.tracker.Restore(c)
+		if id == 0 {
+			continue
+		}
+		if v, ok := f.tap.tracker.Connection(id); ok {
+			v.VPN = b.VPN
+			f.manager.Put(f.translate(&v))
+		}
+	}
+}
+
+func (f *flows) path(x tunnelmanager.Flow) detector.Path {
+	return detector.Path{Ingress: f.places.placeOf(x.Ingress, detector.CE), Egress: f.places.placeOf(x.Egress, detector.PE)}
+}

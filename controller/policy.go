@@ -1,0 +1,73 @@
+package controller
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"mpbox/apps/tunnelmanager"
+	"mpbox/apps/tunnelmanager/threshold"
+	"mpbox/controller/config"
+	"mpbox/topology"
+	"mpbox/topology/disjoint"
+	"mpbox/topology/importer"
+)
+
+// opTimeout bounds one visit to a PE.
+const opTimeout = 20 * time.Second
+
+// managerConfig puts the configuration into the tunnel manager's words.
+func managerConfig(cfg *config.Config, p *places) (tunnelmanager.Config, error) {
+	t := cfg.Thresholds
+	out := tunnelmanager.Config{
+		Owner: owner(cfg), Mode: tunnelmanager.Mode(cfg.Mode), Attachments: p.managerAttachments(), OpTimeout: opTimeout,
+		Thresholds: threshold.Limits{
+			MinConnections: t.MinConnections, MinSubflows: t.MinSubflows, MinGain: t.MinGain, MinAge: time.Duration(t.MinAge), MinBytes: t.MinBytes,
+			Settle: time.Duration(t.Settle), HoldDown: time.Duration(t.HoldDown), MaxOpsPerMinute: t.MaxOpsPerMinute, ReleaseDelay: time.Duration(t.ReleaseDelay),
+		},
+	}
+	for i := range cfg.PEs {
+		pe := &cfg.PEs[i]
+		out.PEs = append(out.PEs, tunnelmanager.PE{Name: pe.Name, Steer: tunnelmanager.Steer(pe.Steer), Poll: time.Duration(pe.Poll)})
+	}
+	for i := range cfg.Policies {
+		pol, err := policy(&cfg.Policies[i])
+		if err != nil {
+			return out, err
+		}
+		out.Policies = append(out.Policies, pol)
+	}
+	if cfg.Topology.File != "" {
+		data, err := os.ReadFile(cfg.Topology.File)
+		if err != nil {
+			return out, fmt.Errorf("read topology.file: %w", err)
+		}
+		if out.Topology, err = importer.Parse(cfg.Topology.File, data); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+var metricOf = map[string]disjoint.Metric{"te": disjoint.MetricTE, "igp": disjoint.MetricIGP, "delay": disjoint.MetricDelay, "hops": disjoint.MetricHops}
+
+func policy(p *config.Policy) (tunnelmanager.Policy, error) {
+	out := tunnelmanager.Policy{
+		Name: p.Name, VPN: p.Match.VPN, Prefixes: p.Match.Prefixes, Ports: p.Match.Ports, Strict: p.Strict, RequireVerified: p.RequireVerified,
+		Metric: metricOf[p.Metric],
+		Constraints: disjoint.Constraints{
+			IncludeAny: p.LSP.IncludeAny, IncludeAll: p.LSP.IncludeAll, ExcludeAny: p.LSP.ExcludeAny,
+			Bandwidth: float64(p.LSP.Bandwidth), Priority: p.LSP.SetupPriority,
+			MaxHops: p.Constraints.MaxHops, MaxDelay: time.Duration(p.Constraints.MaxDelay), MaxDelaySpread: time.Duration(p.Constraints.MaxDelaySpread),
+			AvoidNodes: p.Constraints.AvoidNodes, RequireNodes: p.Constraints.RequireNodes,
+		},
+		Template: topology.LSP{
+			AdminUp: true, Bandwidth: float64(p.LSP.Bandwidth), SetupPriority: p.LSP.SetupPriority, HoldPriority: p.LSP.HoldPriority,
+			IncludeAny: p.LSP.IncludeAny, IncludeAll: p.LSP.IncludeAll, ExcludeAny: p.LSP.ExcludeAny,
+		},
+	}
+	if err := out.Level.UnmarshalText([]byte(p.Disjoint)); err != nil {
+		return out, fmt.Errorf("policy %s: %w", p.Name, err)
+	}
+	return out, nil
+}

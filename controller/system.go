@@ -1,0 +1,107 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"mpbox/apps/detector"
+	"mpbox/apps/tunnelmanager"
+	"mpbox/controller/api"
+	"mpbox/controller/config"
+	"mpbox/southbound/datapath"
+)
+
+// system answers for the controller itself.
+type system struct {
+	cfg       *config.Config
+	version   string
+	tap       *tap
+	registry  *datapath.Registry
+	manager   *tunnelmanager.Manager
+	broker    *api.Broker
+	started   time.Time
+	listening atomic.Bool
+}
+
+var _ api.System = (*system)(nil)
+
+func (s *system) Status(context.Context) (api.Status, error) {
+	view := s.manager.View()
+	s.tap.mu.Lock()
+	st := s.tap.tracker.Stats()
+	s.tap.mu.Unlock()
+	o := api.Status{
+		Instance: s.cfg.Instance, Version: s.version, Mode: string(view.Mode), Started: s.started,
+		Connections: st.ConnectionsProven + st.ConnectionsUnproven, Subflows: st.Live, Orphans: st.OrphansAsked + st.OrphansAnswered,
+		Bindings: len(view.Bindings), LSPs: len(view.LSPs),
+	}
+	for _, d := range s.registry.Snapshot() {
+		if d.State != datapath.Disconnected && d.State != datapath.Refused {
+			o.Datapaths++
+		}
+	}
+	for i := range view.PEs {
+		if view.PEs[i].Reachable {
+			o.PEs++
+		}
+	}
+	return o, nil
+}
+
+func (s *system) Ready(context.Context) error {
+	if !s.listening.Load() {
+		return errors.New("the API does not listen yet")
+	}
+	for _, pe := range s.manager.View().PEs {
+		if !pe.Read && pe.Err == nil {
+			return fmt.Errorf("PE %s has not been read yet", pe.Name)
+		}
+	}
+	return nil
+}
+
+func (s *system) Subscribe(ctx context.Context, after uint64) <-chan api.Event {
+	return s.broker.Subscribe(ctx, after)
+}
+
+// publishNotice tells subscribers of what the tunnel manager did.
+func (c *Controller) publishNotice(n tunnelmanager.Notice) {
+	if !c.broker.Wanted() {
+		return
+	}
+	switch {
+	case n.Change != nil:
+		v := changeView(n.Change)
+		c.broker.Publish(api.Event{Type: "change", Action: "added", Subject: n.Change.Subject, PE: v.PE, VPN: v.VPN, State: v.Result, Data: v})
+	case n.Binding != nil:
+		v := c.reader.binding(n.Binding)
+		c.broker.Publish(api.Event{Type: "binding", Action: "changed", Subject: v.ID, PE: v.PE, VPN: v.VPN, State: v.State, Data: v})
+	case n.Plan != nil:
+		v := planView(c.manager.View(), n.Plan)
+		c.broker.Publish(api.Event{Type: "plan", Action: "changed", Subject: v.ID, State: v.State, Data: v})
+	}
+}
+
+// publishFlow tells subscribers of what the detector found; conn is nil once it is
+// gone.
+func (c *Controller) publishFlow(e detector.Event, conn *detector.Connection) {
+	if !c.broker.Wanted() || e.Connection == 0 {
+		return
+	}
+	o := api.Event{Type: "connection", Action: "changed", Subject: fmt.Sprint(uint64(e.Connection)), At: time.Unix(0, e.At)}
+	switch e.Kind {
+	case detector.EventConnectionNew:
+		o.Action = "added"
+	case detector.EventConnectionClosed:
+		o.Action = "removed"
+	default:
+	}
+	if conn != nil {
+		v := c.reader.connection(c.manager.View(), conn)
+		o.Subject, o.VPN, o.State, o.Data = v.ID, v.VPN, v.State, v
+	}
+	c.broker.Publish(o)
+}
