@@ -21,6 +21,8 @@ type Server struct {
 	log func(error)
 	ssh *ssh.Server
 	now func() time.Time
+
+	history history
 }
 
 // New makes the server; the host key is the node's.
