@@ -68,10 +68,11 @@ JSON document on stdout; logs go to stderr.`,
 			root.AddCommand(c)
 		}
 	}
-	add(groupDaemon, newConfigCmd()) // newRunCmd(), newTapGuardCmd()
-	add(groupClient) // newFlowCmd() …
-	add(groupOffline)
-	// newDetectCmd(), newPathsCmd(), newBenchPathsCmd(), newPlanCmd(), newLabCmd()
+	add(groupDaemon, newConfigCmd()) // newRunCmd()
+	add(groupClient, newStatusCmd(), newFlowCmd(), newExplainCmd(), newLSPCmd(), newPECmd(), newTapCmd(),
+		newThresholdCmd(), newModeCmd(), newChangeCmd(), newEventsCmd())
+	add(groupOffline, newDetectCmd(), newLabCmd())
+	// newPathsCmd(), newBenchPathsCmd(), newPlanCmd()
 	return root
 }
 
