@@ -1,0 +1,508 @@
+package detector
+
+import "mpbox/southbound/packet/mptcp"
+
+// serverKey: the key of a connection's server became known by its initial subflow
+// r. said tells that the server itself said it, in its SYN/ACK; else the client
+// echoed it. This is what makes a connection.
+func (t *Tracker) serverKey(r ref, s *subflow, version uint8, key uint64, said bool) {
+	if s.conn != 0 {
+		c := t.conns.at(s.conn)
+		switch {
+		case c.flags&cServerKey == 0:
+			if mptcp.Token(version, key) != c.serverToken {
+				t.stats.Mismatched++
+				return
+			}
+			c.serverKey, c.version = key, version
+			c.flags |= cServerKey
+		case c.serverKey != key:
+			t.stats.Mismatched++
+			return
+		}
+		t.heard(s.conn, c, r, s, said)
+		return
+	}
+	token := mptcp.Token(version, key)
+	hash := t.h.token(s.scope, token)
+	k, twin := t.twin(hash, s, version, key, token)
+	fresh := k == 0
+	if fresh {
+		if k = t.newConnection(s, version, token, hash); k == 0 {
+			return
+		}
+		c := t.conns.at(k)
+		c.serverKey = key
+		c.flags |= cServerKey
+		c.initial = r
+		t.stats.Connections[version&1]++
+		if s.flags&fSYN != 0 {
+			t.stats.Detected.add(t.p.at - s.created)
+		}
+	} else if twin {
+		s.flags |= fAlias
+		t.stats.Translated++
+	}
+	c := t.conns.at(k)
+	if !t.attach(k, c, r, s) {
+		return
+	}
+	if s.flags&fV1 != 0 && version == 0 {
+		t.stats.Downgrade++
+	}
+	clientKey, hasClient := s.secret[0], s.flags&fSecret != 0
+	s.flags |= fSYNACK
+	t.settle(r, s)
+	if s.gen == 0 {
+		return // there was no room for it
+	}
+	if fresh {
+		t.emit(EventConnectionNew, k, 0)
+	}
+	t.heard(k, c, r, s, said)
+	t.adopt(k, s.scope, token)
+	if hasClient {
+		t.learnClientKey(k, clientKey)
+	}
+}
+
+// heard notes who has told the server's key. Told by the server and echoed by the
+// client, it verifies the initial subflow (RFC 8684 section 3.1).
+func (t *Tracker) heard(k ref, c *connection, r ref, s *subflow, said bool) {
+	if said {
+		c.flags |= cSaid
+	} else {
+		c.flags |= cEchoed
+	}
+	if c.flags&(cSaid|cEchoed) != cSaid|cEchoed || s.flags&fVerified != 0 {
+		return
+	}
+	s.flags |= fVerified
+	if c.initial == 0 || r == c.initial {
+		t.stats.ConnectionsVerified++
+	} else if i := t.subs.at(c.initial); i.flags&fVerified == 0 {
+		i.flags |= fVerified
+		t.stats.ConnectionsVerified++
+	}
+	t.prove(k, c)
+	t.emit(EventSubflowVerified, k, r)
+}
+
+// prove: the client is known to have got the server's key, so it is no forged SYN.
+func (t *Tracker) prove(k ref, c *connection) {
+	if c.flags&cProven == 0 {
+		c.flags |= cProven
+		t.settleConn(k, c)
+	}
+}
+
+// twin finds the connection of the same key, which a NAT made look like another
+// (twin true), or one restored without keys to which this subflow belongs.
+func (t *Tracker) twin(hash uint32, s *subflow, version uint8, key uint64, token uint32) (k ref, twin bool) {
+	for cur := t.tokens.find(hash); ; {
+		k := cur.next()
+		if k == 0 {
+			return 0, false
+		}
+		c := t.conns.at(k)
+		if c.scope != s.scope || c.serverToken != token {
+			continue
+		}
+		if c.flags&cServerKey != 0 && c.serverKey == key && c.version == version {
+			return k, true
+		}
+		if c.flags&(cServerKey|cRestored) == cRestored && c.initial != 0 {
+			if i := t.subs.at(c.initial); i.addr == s.addr && i.port == s.port {
+				c.serverKey, c.version = key, version
+				c.flags |= cServerKey
+				return k, false
+			}
+		}
+	}
+}
+
+// learnClientKey: the key of a connection's client became known. Joins towards the
+// client can be matched now, and HMACs be checked.
+func (t *Tracker) learnClientKey(k ref, key uint64) {
+	c := t.conns.at(k)
+	if c.flags&cClientKey != 0 {
+		return
+	}
+	token := mptcp.Token(c.version, key)
+	if c.flags&cClientToken != 0 && c.clientToken != token {
+		t.stats.Mismatched++
+		return
+	}
+	c.clientKey = key
+	c.flags |= cClientKey
+	t.setClientToken(k, c, token)
+	for r := c.first; r != 0; {
+		s := t.subs.at(r)
+		r2 := s.next
+		if s.flags&fJoin != 0 {
+			t.verify(r, s)
+		}
+		r = r2
+	}
+	t.adopt(k, c.scope, c.clientToken)
+}
+
+func (t *Tracker) setClientToken(k ref, c *connection, token uint32) {
+	if c.flags&cClientToken != 0 {
+		return
+	}
+	if token != c.serverToken && !t.tokens.insert(t.h.token(c.scope, token), k) {
+		t.stats.IndexFull++
+		return
+	}
+	c.clientToken = token
+	c.flags |= cClientToken
+}
+
+// adopt gives the orphans of a token to the connection that owns it.
+func (t *Tracker) adopt(k ref, scope uint16, token uint32) {
+	hash := t.h.token(scope, token)
+	head := t.orphans(hash, scope, token)
+	if head == 0 {
+		return
+	}
+	t.waiting.remove(hash, head)
+	for r := head; r != 0; {
+		s := t.subs.at(r)
+		next := s.next
+		s.next = 0
+		if owner := t.choose(hash, s, k); owner != 0 {
+			t.stats.JoinsOrphaned--
+			t.stats.JoinsMatchedLate++
+			t.match(r, s, owner)
+		}
+		r = next
+	}
+}
+
+// correlate finds the connection of a join by its token (RFC 8684 section 3.2), or
+// lets it wait for one.
+func (t *Tracker) correlate(r ref, s *subflow) {
+	hash := t.h.token(s.scope, s.token)
+	if k := t.choose(hash, s, 0); k != 0 {
+		t.match(r, s, k)
+		return
+	}
+	t.stats.JoinsOrphaned++
+	head := t.orphans(hash, s.scope, s.token)
+	if head == 0 {
+		if !t.waiting.insert(hash, r) {
+			t.stats.IndexFull++
+		}
+		return
+	}
+	// Behind the head, which the index refers to. Joins of one token are limited as
+	// a connection's are, or a flood would make a long list.
+	h := t.subs.at(head)
+	s.next, h.next = h.next, r
+	n, last := 0, ref(0)
+	for x := head; x != 0; x = t.subs.at(x).next {
+		n++
+		last = x
+	}
+	if n > t.cfg.MaxSubflowsPerConnection {
+		t.stats.EvictedOrphans++
+		t.drop(last)
+	}
+}
+
+// orphans finds the first of the joins that wait for a token.
+func (t *Tracker) orphans(hash uint32, scope uint16, token uint32) ref {
+	for cur := t.waiting.find(hash); ; {
+		head := cur.next()
+		if head == 0 {
+			return 0
+		}
+		if s := t.subs.at(head); s.scope == scope && s.token == token {
+			return head
+		}
+	}
+}
+
+// match makes a join a subflow of a connection.
+func (t *Tracker) match(r ref, s *subflow, k ref) {
+	c := t.conns.at(k)
+	t.stats.JoinsMatched++
+	t.stats.Correlated.add(t.p.at - s.created)
+	if s.token != c.serverToken {
+		s.flags |= fReverse
+	}
+	t.twins(c, s)
+	if !t.attach(k, c, r, s) {
+		return
+	}
+	t.emit(EventSubflowNew, k, r)
+	t.settle(r, s)
+	t.verify(r, s)
+}
+
+// twins looks at the other joins of the connection: one with the same nonce is the
+// same join behind a NAT, one with the same address id and another address is
+// noted (RFC 8684 section 3.2: ids are unique for an address of a host).
+func (t *Tracker) twins(c *connection, s *subflow) {
+	nonce, _ := s.nonces()
+	duplicate := false
+	for r := c.first; r != 0; {
+		o := t.subs.at(r)
+		r = o.next
+		if o.flags&fJoin == 0 || o.flags&fReverse != s.flags&fReverse || o.clientID != s.clientID {
+			continue
+		}
+		if n, _ := o.nonces(); n == nonce && o.flags&fSYN != 0 {
+			if s.flags&fAlias == 0 {
+				s.flags |= fAlias
+				t.stats.Translated++
+			}
+			return
+		}
+		if !o.ended() && (o.addr[0] != s.addr[0] || o.addr[1] != s.addr[1]) {
+			duplicate = true
+		}
+	}
+	if duplicate {
+		t.stats.DuplicateAddressIDs++
+	}
+}
+
+// choose finds the connection whose token a join carries. Several may have it: the
+// one goes first that is known to be at the address that the join is sent to, then
+// the one whose peer is known to be at its source; among equals, hint or the
+// newest.
+func (t *Tracker) choose(hash uint32, s *subflow, hint ref) ref {
+	var best ref
+	var bestScore int
+	n := 0
+	for cur := t.tokens.find(hash); ; {
+		k := cur.next()
+		if k == 0 {
+			break
+		}
+		c := t.conns.at(k)
+		if c.scope != s.scope || c.serverToken != s.token && (c.clientToken != s.token || c.flags&cClientToken == 0) {
+			continue
+		}
+		n++
+		if best == 0 {
+			best, bestScore = k, -1
+			continue
+		}
+		if bestScore < 0 {
+			bestScore = t.score(best, s, hint)
+		}
+		if score := t.score(k, s, hint); score > bestScore {
+			best, bestScore = k, score
+		}
+	}
+	if n > 1 {
+		t.stats.TokenCollisions++
+	}
+	return best
+}
+
+func (t *Tracker) score(k ref, s *subflow, hint ref) int {
+	c := t.conns.at(k)
+	score := 0
+	reverse := s.token != c.serverToken
+	for r := c.first; r != 0; {
+		o := t.subs.at(r)
+		r = o.next
+		server, client := [2]uint64(o.addr[2:]), [2]uint64(o.addr[:2])
+		if reverse != (o.flags&fReverse != 0) {
+			server, client = client, server
+		}
+		if server == [2]uint64(s.addr[2:]) {
+			score |= 16
+		}
+		if client == [2]uint64(s.addr[:2]) {
+			score |= 8
+		}
+	}
+	if t.advertised(c, s.addr[2], s.addr[3], reverse) {
+		score |= 16
+	}
+	if c.class != classIdle {
+		score |= 4
+	}
+	if k == hint {
+		score |= 2
+	}
+	if c.flags&cProven != 0 {
+		score |= 1
+	}
+	return score
+}
+
+// attach puts a subflow into a connection's list. When there is no room, the
+// subflow is dropped.
+func (t *Tracker) attach(k ref, c *connection, r ref, s *subflow) bool {
+	if int(c.subs) >= t.cfg.MaxSubflowsPerConnection && !t.shed(k, c) {
+		t.stats.RefusedJoins++
+		t.drop(r)
+		return false
+	}
+	s.conn = k
+	s.next, c.first = c.first, r
+	c.subs++
+	if s.lastSeen > c.lastSeen {
+		c.lastSeen = s.lastSeen
+	}
+	return true
+}
+
+// shed makes room in a connection: its oldest subflow goes that is closed or was
+// not answered.
+func (t *Tracker) shed(k ref, c *connection) bool {
+	var victim ref
+	for r := c.first; r != 0; {
+		s := t.subs.at(r)
+		if r != c.initial && s.class != classLive {
+			victim = r
+		}
+		r = s.next
+	}
+	if victim == 0 {
+		return false
+	}
+	t.stats.EvictedHalfOpen++
+	t.drop(victim)
+	return true
+}
+
+// verify checks the HMACs of a join as far as keys and HMACs are known (RFC 8684
+// section 3.2). Right is what the client's third ACK shows; wrong, either's.
+func (t *Tracker) verify(r ref, s *subflow) {
+	if s.conn == 0 || s.flags&(fSYN|fSYNACK) != fSYN|fSYNACK || s.flags&fVerified != 0 {
+		return
+	}
+	c := t.conns.at(s.conn)
+	if c.flags&(cServerKey|cClientKey) != cServerKey|cClientKey {
+		return
+	}
+	from, to := c.clientKey, c.serverKey
+	if s.flags&fReverse != 0 {
+		from, to = to, from
+	}
+	cn, sn := s.nonces()
+	if s.flags&fSecret != 0 {
+		mac := mptcp.JoinMAC(c.version, to, from, sn, cn)
+		if leading(mac) != s.secret[1] {
+			t.forged(r, s)
+		}
+		s.flags &^= fSecret // checked once
+	}
+	if s.flags&fPending == 0 {
+		return
+	}
+	got := t.pending[r]
+	delete(t.pending, r)
+	s.flags &^= fPending
+	t.checkACK(r, s, c, got[:])
+}
+
+func leading(m mptcp.MAC) uint64 {
+	var x uint64
+	for _, b := range m[:8] {
+		x = x<<8 | uint64(b)
+	}
+	return x
+}
+
+// checkACK judges a client's HMAC; both keys are known.
+func (t *Tracker) checkACK(r ref, s *subflow, c *connection, got []byte) {
+	from, to := c.clientKey, c.serverKey
+	if s.flags&fReverse != 0 {
+		from, to = to, from
+	}
+	cn, sn := s.nonces()
+	mac := mptcp.JoinMAC(c.version, from, to, cn, sn)
+	if !mac.Matches(got) {
+		t.forged(r, s)
+		return
+	}
+	s.flags |= fVerified
+	s.flags &^= fForged
+	t.stats.JoinsVerified++
+	t.prove(s.conn, c)
+	t.settle(r, s)
+	t.emit(EventSubflowVerified, s.conn, r)
+}
+
+func (t *Tracker) forged(r ref, s *subflow) {
+	if s.flags&(fForged|fVerified) != 0 {
+		return
+	}
+	s.flags |= fForged
+	t.stats.JoinsForged++
+	t.settle(r, s)
+	t.emit(EventSubflowForged, s.conn, r)
+}
+
+// onJoinACK: the third ACK of a join.
+func (t *Tracker) onJoinACK(r ref, s *subflow, mac []byte) {
+	if s.flags&fJoin == 0 {
+		t.stats.Mismatched++
+		return
+	}
+	if s.flags&fVerified != 0 {
+		return
+	}
+	if s.conn != 0 && s.flags&(fSYN|fSYNACK) == fSYN|fSYNACK {
+		if c := t.conns.at(s.conn); c.flags&(cServerKey|cClientKey) == cServerKey|cClientKey {
+			t.checkACK(r, s, c, mac)
+			return
+		}
+	}
+	if s.flags&fPending == 0 && len(t.pending) >= t.cfg.MaxPendingMACs {
+		t.stats.UncheckedMACs++
+		return
+	}
+	t.pending[r] = mptcp.MAC(mac)
+	s.flags |= fPending
+}
+
+// onCapableACK: the third ACK of an initial subflow, or version 1's first data,
+// which repeats it: both keys.
+func (t *Tracker) onCapableACK(r ref, dir int) ref {
+	o := t.opt
+	p := &t.p
+	if r == 0 {
+		// The handshake was missed. The client's number stands one before.
+		var s *subflow
+		if r, s = t.open(true, p.v.Seq-1, 0); r == 0 {
+			return 0
+		}
+		t.touch(r, s, toServer)
+		dir = toServer
+	}
+	s := t.subs.at(r)
+	if s.flags&fJoin != 0 {
+		t.stats.Mismatched++
+		return r
+	}
+	if dir == toClient {
+		o.Key, o.PeerKey = o.PeerKey, o.Key
+	}
+	if s.conn == 0 {
+		t.serverKey(r, s, o.Version, o.PeerKey, false)
+		if s = t.subs.at(r); s.conn == 0 {
+			return r
+		}
+	} else {
+		c := t.conns.at(s.conn)
+		if c.flags&cServerKey != 0 && c.serverKey != o.PeerKey {
+			t.stats.WrongEcho++
+			return r
+		}
+		t.serverKey(r, s, o.Version, o.PeerKey, false)
+		if c.flags&cServerKey == 0 {
+			return r
+		}
+	}
+	t.learnClientKey(s.conn, o.Key)
+	return r
+}
