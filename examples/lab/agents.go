@@ -116,7 +116,7 @@ func (l *Lab) checkForwarding(ctx context.Context) error {
 		}
 		err := poll(ctx, 20*time.Second, func() error {
 			err := within(client.Namespace, func() error {
-				_, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", netip.AddrPortFrom(to, 9).String())
+				_, err := (&net.Dialer{Timeout: 200 * time.Millisecond}).DialContext(ctx, "tcp", netip.AddrPortFrom(to, 9).String())
 				return err
 			})
 			if errors.Is(err, syscall.ECONNREFUSED) {

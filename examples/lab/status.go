@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // Status is a lab as others see it: where to run their own traffic and captures,
@@ -146,10 +144,21 @@ func process(pidFile string, command []string) Process {
 		return p
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err == nil && pid > 0 && unix.Kill(pid, 0) == nil {
+	if err == nil && alive(pid) {
 		p.PID = pid
 	}
 	return p
+}
+
+// alive tells whether a process runs; one that has ended and was not yet waited
+// for does not.
+func alive(pid int) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	_, state, ok := strings.Cut(string(b), ") ")
+	return ok && !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
 }
 
 // Status looks at a lab that is up.

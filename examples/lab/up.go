@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Tools are the programs that a lab needs.
@@ -41,6 +44,10 @@ func Up(ctx context.Context, n *Network, o Options, progress Progress) (*Lab, er
 	}
 	if err := l.claim(); err != nil {
 		return nil, err
+	}
+	// The lab's daemons must not hold what the caller left open: a lock, a pipe.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("bring lab up: mark open files: %w", err)
 	}
 	for _, s := range l.steps() {
 		progress.say("%s", s.name)
