@@ -51,7 +51,7 @@ func readTokens(file string) (tokens, error) {
 		if sum, ok := strings.CutPrefix(secret, "sha256:"); ok {
 			raw, err := hex.DecodeString(sum)
 			if err != nil || len(raw) != sha256.Size {
-				return nil, fmt.Errorf("read tokens: %s:%d: want 64 hex digits after sha256:", file, n)
+				return nil, fmt.Errorf("read tokens: %s:%d: want 64 hex digits behind sha256: in the token", file, n)
 			}
 			copy(t.hash[:], raw)
 		} else {

@@ -77,6 +77,7 @@ func (d *document) checkKeys(n *yaml.Node, depth int) {
 		for _, v := range n.Content {
 			d.checkKeys(v, depth+1)
 		}
+	default: // a scalar
 	}
 }
 

@@ -1,6 +1,10 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+
+	"mpbox/apps/tunnelmanager/plan/planfile"
+)
 
 // Kinds are the kinds of files that have a schema.
 func Kinds() []string {
@@ -16,6 +20,8 @@ var kinds = []struct {
 	schema func() ([]byte, error)
 }{
 	{"config", configSchema},
+	{"lsps", func() ([]byte, error) { return reflectSchema(planfile.LSPs{}, "mpbox LSPs") }},
+	{"demands", func() ([]byte, error) { return reflectSchema(planfile.Demands{}, "mpbox demands") }},
 }
 
 // Schema gives the JSON schema (draft 2020-12) of a kind of file.

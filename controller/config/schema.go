@@ -71,7 +71,7 @@ func addDefaults(schema map[string]any, v any) error {
 				p["default"] = x
 			}
 		case []any:
-			if _, isStruct := any(first(x)).(map[string]any); len(x) > 0 && !isStruct {
+			if _, isStruct := first(x).(map[string]any); len(x) > 0 && !isStruct {
 				p["default"] = x
 			}
 		default:
@@ -121,8 +121,9 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "integer", Minimum: "0", Maximum: json.Number(fmt.Sprint(uint64(1)<<t.Bits() - 1))}
 	case reflect.Uint64, reflect.Uint:
 		return &jsonschema.Schema{Type: "integer", Minimum: "0"}
+	default:
+		return nil
 	}
-	return nil
 }
 
 // configSchema is the schema of a configuration file.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -76,8 +77,8 @@ func (d *document) validate(s *jsonschema.Schema) {
 		d.add(d.root, "the file holds no keys", "write it as key: value; see mpbox config schema")
 		d.root = nil
 	}
-	err, ok := s.Validate(plain(d.root)).(*jsonschema.ValidationError)
-	if !ok {
+	var err *jsonschema.ValidationError
+	if !errors.As(s.Validate(plain(d.root)), &err) {
 		return
 	}
 	var bad [][]string
