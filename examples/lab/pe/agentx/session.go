@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -21,7 +22,7 @@ type Handler interface {
 }
 
 // Transaction is a SET that passed its test. Commit is followed by Undo or by
-// Cleanup; without Commit there is only Cleanup.
+// Cleanup; without Commit there is only Cleanup. A second Commit does nothing.
 type Transaction interface {
 	Commit() error
 	Undo() error
@@ -104,11 +105,13 @@ func (a *Subagent) session(ctx context.Context) (up bool, err error) {
 		stop()
 		_ = nc.Close()
 	}()
-	s := &session{nc: nc, r: bufio.NewReader(nc), handler: a.Handler, sets: map[uint32]Transaction{}}
+	s := &session{nc: nc, r: bufio.NewReader(nc), handler: a.Handler, sets: map[uint32][]Transaction{}}
 	// A SET whose master is gone gets no Cleanup; one that was committed stays.
 	defer func() {
-		for _, tx := range s.sets {
-			tx.Cleanup()
+		for _, txs := range s.sets {
+			for _, tx := range txs {
+				tx.Cleanup()
+			}
 		}
 	}()
 	if err := s.open(a); err != nil {
@@ -127,7 +130,7 @@ type session struct {
 	handler  Handler
 	id       uint32
 	packetID uint32
-	sets     map[uint32]Transaction // by transaction id
+	sets     map[uint32][]Transaction // by transaction id; one for each TestSet
 	pinged   bool
 }
 
@@ -247,28 +250,29 @@ func (s *session) answer(in *PDU) error {
 			setError(res, err, GenErr)
 			break
 		}
-		s.sets[in.TransactionID] = tx
+		s.sets[in.TransactionID] = append(s.sets[in.TransactionID], tx)
 	case *CommitSet:
-		if tx := s.sets[in.TransactionID]; tx == nil {
-			res.Error = ProcessingError
-		} else if err := tx.Commit(); err != nil {
-			setError(res, err, CommitFailed)
+		// The master sends one for each TestSet; the first does all, which the
+		// transactions have to bear.
+		for _, tx := range s.sets[in.TransactionID] {
+			if err := tx.Commit(); err != nil {
+				setError(res, err, CommitFailed)
+				break
+			}
 		}
 	case *UndoSet:
-		tx := s.sets[in.TransactionID]
-		delete(s.sets, in.TransactionID)
-		if tx == nil {
-			res.Error = ProcessingError
-		} else if err := tx.Undo(); err != nil {
-			setError(res, err, UndoFailed)
+		for _, tx := range slices.Backward(s.sets[in.TransactionID]) {
+			if err := tx.Undo(); err != nil {
+				setError(res, err, UndoFailed)
+			}
 		}
+		delete(s.sets, in.TransactionID)
 	case *CleanupSet:
 		// RFC 2741, section 7.2.4.4: no Response is sent.
-		tx := s.sets[in.TransactionID]
-		delete(s.sets, in.TransactionID)
-		if tx != nil {
+		for _, tx := range s.sets[in.TransactionID] {
 			tx.Cleanup()
 		}
+		delete(s.sets, in.TransactionID)
 		return nil
 	default:
 		res.Error = ProcessingError

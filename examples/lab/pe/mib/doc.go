@@ -23,7 +23,9 @@ func Subtrees() []agentx.Subtree {
 	var ts []agentx.Subtree
 	for _, s := range []string{
 		"1.3.6.1.2.1.2", "1.3.6.1.2.1.31.1.1",
-		"1.3.6.1.2.1.10.166.2", "1.3.6.1.2.1.10.166.3", "1.3.6.1.2.1.10.166.8",
+		// All of mplsStdMIB at once: snmpd tests the variables of each registration
+		// apart, and a SET over two of our tables has to be one.
+		"1.3.6.1.2.1.10.166",
 	} {
 		// Before snmpd's own tables, which would show the PE's namespace.
 		ts = append(ts, agentx.Subtree{OID: agentx.MustOID(s), Priority: 50})

@@ -14,10 +14,7 @@ type Handler struct {
 	r      *router.Router
 	tables []table
 
-	mu    sync.Mutex
-	cache []agentx.VarBind
-	of    *router.Snapshot
-	at    time.Time
+	config, counts cache
 }
 
 // New makes the handler of a router.
@@ -30,24 +27,50 @@ func New(r *router.Router) *Handler {
 // maxAge of what is shown; counters and times go on while nothing else changes.
 const maxAge = time.Second
 
-// vars are all variables in order.
+// vars are all variables in order, without the counters.
 func (h *Handler) vars() []agentx.VarBind {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	snap := h.r.Snapshot()
-	if snap != h.of || time.Since(h.at) > maxAge {
-		v := &view{r: h.r, snap: snap, now: time.Now()}
-		v.build(h.tables)
-		h.cache, h.of, h.at = v.vars, snap, time.Now()
+	return h.config.get(h.r, func(v *view) { v.build(h.tables) })
+}
+
+// perf are the counters. They cost a look at the data plane, so they are made
+// for those who ask for them.
+func (h *Handler) perf() []agentx.VarBind { return h.counts.get(h.r, (*view).perf) }
+
+// cache keeps variables while their router does not change, at most for a
+// second: counters and times go on.
+type cache struct {
+	mu   sync.Mutex
+	vars []agentx.VarBind
+	of   *router.Snapshot
+	at   time.Time
+}
+
+func (c *cache) get(r *router.Router, build func(*view)) []agentx.VarBind {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	snap := r.Snapshot()
+	if snap != c.of || time.Since(c.at) > time.Second {
+		v := &view{r: r, snap: snap, now: time.Now()}
+		build(v)
+		slices.SortFunc(v.vars, func(a, b agentx.VarBind) int { return a.Name.Compare(b.Name) })
+		c.vars, c.of, c.at = v.vars, snap, time.Now()
 	}
-	return h.cache
+	return c.vars
+}
+
+func find(vars []agentx.VarBind, name agentx.OID) (int, bool) {
+	return slices.BinarySearchFunc(vars, name, func(vb agentx.VarBind, o agentx.OID) int { return vb.Name.Compare(o) })
 }
 
 // Get is agentx.Handler's.
 func (h *Handler) Get(name agentx.OID) agentx.Value {
 	vars := h.vars()
-	i, ok := slices.BinarySearchFunc(vars, name, func(vb agentx.VarBind, o agentx.OID) int { return vb.Name.Compare(o) })
-	if ok {
+	for _, p := range perfTables {
+		if name.HasPrefix(p) {
+			vars = h.perf()
+		}
+	}
+	if i, ok := find(vars, name); ok {
 		return vars[i].Value
 	}
 	for _, t := range h.tables {
@@ -60,8 +83,21 @@ func (h *Handler) Get(name agentx.OID) agentx.Value {
 
 // Next is agentx.Handler's.
 func (h *Handler) Next(r agentx.SearchRange) (agentx.VarBind, bool) {
-	vars := h.vars()
-	i, ok := slices.BinarySearchFunc(vars, r.Start, func(vb agentx.VarBind, o agentx.OID) int { return vb.Name.Compare(o) })
+	vb, ok := next(h.vars(), r)
+	for _, p := range perfTables {
+		behind := r.Start.Compare(p) > 0 && !r.Start.HasPrefix(p)
+		if behind || (ok && vb.Name.Compare(p) < 0) {
+			continue
+		}
+		if pvb, found := next(h.perf(), r); found && (!ok || pvb.Name.Compare(vb.Name) < 0) {
+			vb, ok = pvb, true
+		}
+	}
+	return vb, ok
+}
+
+func next(vars []agentx.VarBind, r agentx.SearchRange) (agentx.VarBind, bool) {
+	i, ok := find(vars, r.Start)
 	if ok && !r.Include {
 		i++
 	}
@@ -90,9 +126,7 @@ func (v *view) build(tables []table) {
 	v.interfaces()
 	v.scalars()
 	v.routes()
-	v.perf()
 	v.lsr()
-	slices.SortFunc(v.vars, func(a, b agentx.VarBind) int { return a.Name.Compare(b.Name) })
 }
 
 // ticks is a time since the router started, in hundredths of a second.

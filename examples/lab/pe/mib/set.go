@@ -52,7 +52,7 @@ func (h *Handler) Test(vbs []agentx.VarBind) (agentx.Transaction, error) {
 	base := h.r.Config()
 	next, err := h.test(base, vbs, faults)
 	if err != nil {
-		h.r.Record("snmp", what, err)
+		h.r.RecordSet(what, err)
 		return nil, err
 	}
 	return &set{h: h, base: base, next: next, what: what}, nil
@@ -145,13 +145,16 @@ type set struct {
 }
 
 func (s *set) Commit() error {
+	if s.committed {
+		return nil
+	}
 	err := s.h.r.Commit(s.base, s.next)
 	if errors.Is(err, router.ErrConflict) {
-		s.h.r.Record("snmp", s.what, err)
+		s.h.r.RecordSet(s.what, err)
 		return &agentx.SetError{Code: agentx.CommitFailed, Why: err.Error()}
 	}
 	if err != nil {
-		s.h.r.Record("snmp", s.what, err)
+		s.h.r.RecordSet(s.what, err)
 		return err
 	}
 	s.committed = true
@@ -164,13 +167,13 @@ func (s *set) Undo() error {
 	}
 	s.committed = false
 	err := s.h.r.Commit(s.next, s.base)
-	s.h.r.Record("snmp", s.what, errors.Join(errors.New("undone by the master agent"), err))
+	s.h.r.RecordSet(s.what, errors.Join(errors.New("undone by the master agent"), err))
 	return err
 }
 
 func (s *set) Cleanup() {
 	if s.committed {
-		s.h.r.Record("snmp", s.what, nil)
+		s.h.r.RecordSet(s.what, nil)
 		s.committed = false
 	}
 	s.h.r.MayDie()

@@ -115,10 +115,16 @@ func (v *view) routes() {
 	}
 }
 
+var (
+	tunnelPerfEntry = oidTE.Append(2, 9, 1)
+	ftnPerfEntry    = oidFTN.Append(6, 1)
+	perfTables      = []agentx.OID{tunnelPerfEntry, ftnPerfEntry}
+)
+
 // perf is mplsTunnelPerfTable and mplsFTNPerfTable.
 func (v *view) perf() {
 	counts := v.r.Counters()
-	tunnel, ftn := oidTE.Append(2, 9, 1), oidFTN.Append(6, 1)
+	tunnel, ftn := tunnelPerfEntry, ftnPerfEntry
 	for _, l := range v.snap.LSPs {
 		n := counts.Paths[l.PathID]
 		for col, val := range map[uint32]agentx.Value{

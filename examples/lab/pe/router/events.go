@@ -13,13 +13,16 @@ import (
 	"time"
 )
 
-// Event is a line of the event log: a SET or a commit that this router received.
+// Event is a line of the event log: what this router was told to change.
 type Event struct {
 	Time time.Time `json:"time"`
 	// Seq counts from 1 since the process started.
 	Seq int `json:"seq"`
 	// Source is "snmp" or "cli".
 	Source string `json:"source"`
+	// Kind is "set", "commit" or "line": a configuration line that was typed,
+	// which changes nothing before its commit.
+	Kind string `json:"kind"`
 	// What are the variables of the SET, or the lines of the commit.
 	What []string `json:"what"`
 	// Error is why it was refused; empty if it was done.
@@ -52,17 +55,25 @@ func (l *eventLog) add(e Event) error {
 	return errors.Join(err, f.Close())
 }
 
-// Record writes a SET or a commit to the event log, and counts those that were
-// done towards die-after-sets.
-func (r *Router) Record(source string, what []string, refused error) {
-	e := Event{Source: source, What: what}
+// RecordSet, RecordCommit and RecordLine write to the event log; a SET or commit
+// that was done counts towards die-after-sets.
+func (r *Router) RecordSet(what []string, refused error) { r.record("snmp", "set", what, refused) }
+
+// RecordCommit writes a commit of the CLI to the event log.
+func (r *Router) RecordCommit(what []string, refused error) { r.record("cli", "commit", what, refused) }
+
+// RecordLine writes a configuration line of the CLI to the event log.
+func (r *Router) RecordLine(line string) { r.record("cli", "line", []string{line}, nil) }
+
+func (r *Router) record(source, kind string, what []string, refused error) {
+	e := Event{Source: source, Kind: kind, What: what}
 	if refused != nil {
 		e.Error = refused.Error()
 	}
 	if err := r.events.add(e); err != nil {
 		r.opts.Log(err)
 	}
-	if refused == nil {
+	if refused == nil && kind != "line" {
 		r.faults.done()
 	}
 }

@@ -46,8 +46,9 @@ type Router struct {
 	events *eventLog
 	faults *faults
 
-	sig  *signaller
-	kick chan struct{}
+	sig     *signaller
+	kick    chan struct{}
+	lastErr string // of the last step: said once
 
 	// mu guards the configuration and the waiters; never held while the data
 	// plane is written.
@@ -171,9 +172,10 @@ func (r *Router) step(ctx context.Context) time.Time {
 	if err == nil {
 		err = r.saveRuntime()
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && err.Error() != r.lastErr {
 		r.opts.Log(err)
 	}
+	r.lastErr = fmt.Sprint(err)
 	r.publish()
 	r.mu.Lock()
 	r.passed = version

@@ -31,6 +31,9 @@ type pending struct {
 	option uint32
 	spec   string
 	ready  time.Time
+	// made is the path once labels are given: the data plane may take it only at
+	// the second try, and must see the same one.
+	made *instance
 }
 
 // lsp is the operational state of a tunnel.
@@ -208,7 +211,7 @@ func (s *signaller) signal(ctx context.Context, h Head, now time.Time, slow time
 		return time.Time{}, nil
 	}
 	if l.next == nil || !slices.Equal(l.next.edges, edges) || l.next.spec != h.spec() {
-		l.next = &pending{edges, option, h.spec(), now.Add(slow + time.Duration(len(edges))*s.hopDelay)}
+		l.next = &pending{edges: edges, option: option, spec: h.spec(), ready: now.Add(slow + time.Duration(len(edges))*s.hopDelay)}
 	}
 	if now.Before(l.next.ready) {
 		if l.cur == nil {
@@ -254,6 +257,31 @@ func (s *signaller) route(h Head, links linkState) ([]int, uint32, error) {
 // install puts the pending path into the data plane and makes it the current
 // one; the old one goes once nothing points to it.
 func (s *signaller) install(ctx context.Context, l *lsp, now time.Time) error {
+	if l.next.made == nil {
+		made, err := s.allot(l, now)
+		if err != nil {
+			return err
+		}
+		l.next.made = made
+	}
+	in := l.next.made
+	if err := s.plane.InstallPath(ctx, in.Path); err != nil {
+		return err
+	}
+	if l.cur == nil {
+		l.transitions++
+	} else {
+		l.upTotal += now.Sub(l.cur.Since)
+		s.garbage = append(s.garbage, l.cur.Path.ID)
+	}
+	l.cur, l.next, l.reason = in, nil, ""
+	l.changes++
+	l.changedAt = now
+	return s.save()
+}
+
+// allot gives the pending path an id, an LSP ID and labels.
+func (s *signaller) allot(l *lsp, now time.Time) (*instance, error) {
 	used := map[uint32]bool{}
 	for _, o := range s.lsps {
 		if o.cur != nil {
@@ -271,23 +299,11 @@ func (s *signaller) install(ctx context.Context, l *lsp, now time.Time) error {
 	for _, e := range l.next.edges {
 		label, err := s.label(used)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		in.Path.Hops = append(in.Path.Hops, fabric.Hop{Link: s.ted.Edges[e].Link, Label: label})
 	}
-	if err := s.plane.InstallPath(ctx, in.Path); err != nil {
-		return err
-	}
-	if l.cur == nil {
-		l.transitions++
-	} else {
-		l.upTotal += now.Sub(l.cur.Since)
-		s.garbage = append(s.garbage, l.cur.Path.ID)
-	}
-	l.cur, l.next, l.reason = in, nil, ""
-	l.changes++
-	l.changedAt = now
-	return s.save()
+	return in, nil
 }
 
 // drop takes an LSP down.

@@ -97,11 +97,11 @@ func (c *session) commit(confirmed time.Duration) error {
 		for _, f := range c.failed {
 			errs = append(errs, errors.New(strings.Join(f.lines, "/")+": "+f.why))
 		}
-		c.r.Record("cli", what, errors.Join(errs...))
+		c.r.RecordCommit(what, errors.Join(errs...))
 		c.printf(saidFailed)
 		return nil
 	}
-	c.r.Record("cli", what, nil)
+	c.r.RecordCommit(what, nil)
 	c.seen = c.srv.commits()
 	c.srv.confirmed()
 	if confirmed > 0 {
@@ -150,7 +150,7 @@ func (s *Server) rollbackAfter(d time.Duration) {
 			return
 		}
 		err := s.rollback(1)
-		s.r.Record("cli", []string{"rollback of a commit that was not confirmed"}, err)
+		s.r.RecordCommit([]string{"rollback of a commit that was not confirmed"}, err)
 	})
 }
 
@@ -176,7 +176,7 @@ func rollback(c *session, a args) error {
 	c.stamp()
 	n := int(number(a.params[0]))
 	err := c.srv.rollback(n)
-	c.r.Record("cli", []string{fmt.Sprintf("rollback configuration last %d", n)}, err)
+	c.r.RecordCommit([]string{fmt.Sprintf("rollback configuration last %d", n)}, err)
 	if err != nil {
 		c.printf("%% Rollback failed: %v\n", err)
 		return nil

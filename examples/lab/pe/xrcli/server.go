@@ -60,6 +60,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		case <-stop:
 		}
 		_ = s.ssh.Close()
+		// What is left are handlers whose connection just closed.
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = s.ssh.Shutdown(ctx)
 	})
 	err := s.ssh.Serve(ln)
 	if errors.Is(err, ssh.ErrServerClosed) || ctx.Err() != nil {

@@ -449,5 +449,6 @@ func (c *session) configure(line string, depth int) error {
 		words = "no " + words
 	}
 	c.target = append(c.target, change{words, e, a, no})
+	c.r.RecordLine(words)
 	return nil
 }

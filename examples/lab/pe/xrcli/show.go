@@ -127,8 +127,7 @@ func showRunning(c *session, a args) string {
 	cli := c.r.Config().CLI
 	all := renderCLI(&cli)
 	if len(a.words) == 2 { // all of it
-		lines := append([]string{"hostname " + c.r.Node().Name}, flatten(renderFactory(c.r))...)
-		lines = append(lines, flatten(all)...)
+		lines := append([]string{"hostname " + c.r.Node().Name}, flatten(mergeInterfaces(append(renderFactory(c.r), all...)))...)
 		var b strings.Builder
 		b.WriteString("Building configuration...\n!! IOS XR Configuration 7.3.2\n!\n")
 		for _, l := range lines {
