@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -62,6 +63,15 @@ func (s *Server) flowRoutes() {
 		})
 }
 
+func dpidOf(d Datapath) string { return d.DPID }
+
+func nameOf(p PE) string { return p.Name }
+
+// sortedBy gives a sorted copy.
+func sortedBy[T any](items []T, key func(T) string) []T {
+	return slices.SortedFunc(slices.Values(items), func(a, b T) int { return strings.Compare(key(a), key(b)) })
+}
+
 func (s *Server) networkRoutes() {
 	tags := []string{"network"}
 	list(s, huma.Operation{OperationID: "list-datapaths", Path: "/v1/datapaths", Tags: tags, Summary: "Edge bridges"}, []string{"connected", "lost"},
@@ -73,7 +83,7 @@ func (s *Server) networkRoutes() {
 			if err != nil {
 				return Page[Datapath]{}, err
 			}
-			return Paginate(all, q, func(d Datapath) string { return d.DPID }, func(d Datapath) bool {
+			return Paginate(sortedBy(all, dpidOf), q, dpidOf, func(d Datapath) bool {
 				return (q.State == "" || d.Connected == (q.State == "connected")) && !d.Since.Before(q.Since) &&
 					(q.VPN == "" && q.PE == "" || slices.ContainsFunc(d.Attachments, func(a Attachment) bool {
 						return (q.VPN == "" || a.VPN == q.VPN) && (q.PE == "" || a.PE == q.PE)
@@ -89,7 +99,7 @@ func (s *Server) networkRoutes() {
 			if err != nil {
 				return Page[PE]{}, err
 			}
-			return Paginate(all, q, func(p PE) string { return p.Name }, func(p PE) bool {
+			return Paginate(sortedBy(all, nameOf), q, nameOf, func(p PE) bool {
 				return (q.State == "" || p.Reachable == (q.State == "reachable")) && (q.PE == "" || p.Name == q.PE) && !p.LastRead.Before(q.Since)
 			}), nil
 		})

@@ -1,0 +1,76 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// certificate writes a self-signed certificate and its key.
+func certificate(t *testing.T, dir, name string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{name + ".crt": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "EC PRIVATE KEY", Bytes: raw}} {
+		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What other machines reach, guarded and not.
+func TestListeners(t *testing.T) {
+	dir := t.TempDir()
+	certificate(t, dir, "a")
+	certificate(t, dir, "b")
+	for name, text := range map[string]string{"tokens": "0123456789abcdef0123\n", "empty": "\n", "junk.crt": "none"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for text, want := range map[string]string{
+		`openflow: {listen: ["0.0.0.0:6653"], tls: {certificate: a.crt, key: a.key, client_ca: b.crt}}`:    "",
+		`openflow: {listen: ["0.0.0.0:6653"], tls: {certificate: a.crt, key: a.key}}`:                      "client_ca is missing",
+		`openflow: {listen: ["127.0.0.1:6653"], tls: {certificate: a.crt, key: a.key}}`:                    "",
+		`openflow: {listen: ["0.0.0.0:6653"], tls: {certificate: a.crt, key: b.key, client_ca: b.crt}}`:    "certificate and key do not fit",
+		`openflow: {listen: ["0.0.0.0:6653"], tls: {certificate: a.crt, key: no.key, client_ca: b.crt}}`:   "no.key cannot be read",
+		`openflow: {listen: ["0.0.0.0:6653"], tls: {certificate: a.crt, key: a.key, client_ca: junk.crt}}`: "holds no certificate",
+		`openflow: {listen: ["0.0.0.0:6653"], tls: {key: a.key, client_ca: a.crt}}`:                        "certificate is missing",
+		`api: {listen: ["0.0.0.0:8080"], tokens_file: tokens}`:                                             "",
+		`api: {listen: ["0.0.0.0:8080"], tokens_file: empty}`:                                              "holds no token",
+		`api: {listen: ["0.0.0.0:8080"], tokens_file: .}`:                                                  "name a plain file",
+		`api: {listen: ["0.0.0.0:8080"], tls: {certificate: a.crt, key: a.key, client_ca: a.crt}}`:         "",
+		`api: {listen: ["0.0.0.0:8080"], tls: {certificate: a.crt, key: a.key}}`:                           "neither tokens nor client certificates",
+		`api: {listen: ["unix:/run/x", "[::1]:8080", "localhost:9"]}`:                                      "",
+		`api: {listen: ["127.0.0.1:1", "127.0.0.1:1"]}`:                                                    "is there twice",
+	} {
+		_, err := Parse(filepath.Join(dir, "mpbox.yaml"), []byte(text))
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s\n%v", text, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s\ngot %v, want %s", text, err, want)
+		case want != "" && len(ProblemsOf(err)) != 1:
+			t.Errorf("%s\nmore than one problem:\n%v", text, err)
+		}
+	}
+}
