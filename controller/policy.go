@@ -2,7 +2,6 @@ package controller
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"mpbox/apps/tunnelmanager"
@@ -10,7 +9,6 @@ import (
 	"mpbox/controller/config"
 	"mpbox/topology"
 	"mpbox/topology/disjoint"
-	"mpbox/topology/importer"
 )
 
 // opTimeout bounds one visit to a PE.
@@ -38,13 +36,7 @@ func managerConfig(cfg *config.Config, p *places) (tunnelmanager.Config, error) 
 		out.Policies = append(out.Policies, pol)
 	}
 	if cfg.Topology.File != "" {
-		data, err := os.ReadFile(cfg.Topology.File)
-		if err != nil {
-			return out, fmt.Errorf("read topology.file: %w", err)
-		}
-		if out.Topology, err = importer.Parse(cfg.Topology.File, data); err != nil {
-			return out, err
-		}
+		return out, fmt.Errorf("topology.file: not yet")
 	}
 	return out, nil
 }
