@@ -68,7 +68,7 @@ JSON document on stdout; logs go to stderr.`,
 			root.AddCommand(c)
 		}
 	}
-	add(groupDaemon, newConfigCmd()) // newRunCmd()
+	add(groupDaemon, newRunCmd(), newConfigCmd())
 	add(groupClient, newStatusCmd(), newFlowCmd(), newExplainCmd(), newLSPCmd(), newPECmd(), newTapCmd(),
 		newThresholdCmd(), newModeCmd(), newChangeCmd(), newEventsCmd())
 	add(groupOffline, newDetectCmd(), newLabCmd())
