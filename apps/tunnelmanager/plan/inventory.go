@@ -186,6 +186,11 @@ func (p *Planner) template(t topology.LSP) int32 {
 func (p *Planner) use(l *lspState, by int) {
 	was := l.users
 	l.users += by
+	if l.owned && l.users == 0 {
+		p.idle[l.Name] = l
+	} else {
+		delete(p.idle, l.Name)
+	}
 	if !l.owned || l.planned || l.Bandwidth == 0 || l.route == nil || (was == 0) == (l.users == 0) {
 		return
 	}

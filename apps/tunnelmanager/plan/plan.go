@@ -25,10 +25,7 @@ func Plan(in Input) (Result, error) {
 
 // Run plans all the demands, in the scope of the input.
 func (p *Planner) Run() Result {
-	all := make([]*demandState, 0, len(p.demands))
-	for _, id := range sortedIDs(p.demands) {
-		all = append(all, p.demands[id])
-	}
+	all := p.order
 	switch p.in.Scope {
 	case Incremental:
 		p.planFor(p.unsettled(all))
@@ -75,9 +72,6 @@ func (p *Planner) planFor(work []*demandState) {
 		p.place(d)
 	}
 	p.relieve(work)
-	for _, d := range work {
-		p.refuseLess(d)
-	}
 }
 
 // place chooses for both directions of a demand.
@@ -87,6 +81,7 @@ func (p *Planner) place(d *demandState) {
 		p.lift(h)
 		p.put(h, p.choose(h))
 	}
+	p.refuseLess(d)
 }
 
 // choose gives the best candidate of a half that is lifted.
@@ -101,9 +96,11 @@ func (p *Planner) choose(h *half) *set {
 	} else if s.depth == 2 {
 		p.deepen(s) // in case routes came in
 	}
+	h.limited = false
 	if best := p.pick(h); best != nil {
 		return best
 	}
+	h.limited = true
 	if best := p.pickWithin(h); best != nil {
 		return best
 	}
@@ -147,13 +144,11 @@ func (p *Planner) result(all []*demandState) Result {
 	for _, d := range all {
 		res.Demands = append(res.Demands, p.outcome(d))
 	}
-	for _, l := range p.lsps {
-		if l.owned && !l.planned && l.users == 0 {
-			res.Release = append(res.Release, l.Name)
-		}
+	for name := range p.idle {
+		res.Release = append(res.Release, name)
 	}
 	slices.SortFunc(res.Release, compareNames)
-	p.order(&res, fresh)
+	p.waitFor(&res, fresh)
 	return res
 }
 
@@ -172,8 +167,8 @@ func (p *Planner) signal(c *carrier) {
 	c.planned = &lspState{LSP: l, route: c.route, owned: true, usable: true, alive: true, planned: true}
 }
 
-// order finds which releases a new reservation has to wait for.
-func (p *Planner) order(res *Result, fresh []*lspState) {
+// waitFor finds which releases a new reservation has to wait for.
+func (p *Planner) waitFor(res *Result, fresh []*lspState) {
 	for _, l := range fresh {
 		if l.Bandwidth == 0 {
 			continue

@@ -3,7 +3,6 @@ package plan
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 
@@ -26,12 +25,18 @@ type Planner struct {
 	templates []topology.LSP
 	shapes    map[string]*shape
 	demands   map[string]*demandState
+	order     []*demandState       // by ID, then those that came later
+	idle      map[string]*lspState // owned LSPs without users
+	touched   map[*demandState]bool
+	quick     bool            // one demand at a time: bound the work by milliseconds
 	taken     map[string]bool // names of LSPs that are or were in use
 	effort    int             // of each path search
 	trees     map[int32][]int32
 
 	load []int64 // bit/s by arc
 	over int64   // sum of load beyond capacity
+	// total is the price of all choices together.
+	total price
 	// reserved by new LSPs of this plan and givenBack by owned LSPs that lost their
 	// last user, in bit/s by arc.
 	reserved, givenBack []float64
@@ -70,6 +75,8 @@ type half struct {
 	chosen       *set
 	in           bool // counted in load and users
 	names        []string
+	// limited: the choice is less disjoint than could be had without limits.
+	limited bool
 }
 
 // New compiles an input.
@@ -81,7 +88,7 @@ func New(in Input) (*Planner, error) {
 		in: in, net: compile(in.TED, in.Metric),
 		lsps: make(map[string]*lspState, len(in.LSPs)), lspsOf: map[Pair][]*lspState{},
 		pairs: map[Pair]*pairState{}, shapes: map[string]*shape{}, demands: make(map[string]*demandState, len(in.Demands)),
-		taken: make(map[string]bool, len(in.LSPs)), newOf: map[Pair]int{}, trees: map[int32][]int32{},
+		taken: make(map[string]bool, len(in.LSPs)), newOf: map[Pair]int{}, idle: map[string]*lspState{}, touched: map[*demandState]bool{}, trees: map[int32][]int32{},
 		limited: in.MaxNewLSPs > 0 || in.MaxPerPair != nil,
 	}
 	p.load = make([]int64, len(p.net.arcs))
@@ -94,6 +101,9 @@ func New(in Input) (*Planner, error) {
 		}
 		s := p.addLSP(*l)
 		p.taken[l.Name] = true
+		if s.owned {
+			p.idle[s.Name] = s
+		}
 		if s.owned && s.Bandwidth > 0 && s.route != nil && s.alive { // no users so far
 			for _, a := range s.route.arcs {
 				p.givenBack[a] += s.Bandwidth
@@ -120,6 +130,7 @@ func New(in Input) (*Planner, error) {
 			return nil, err
 		}
 	}
+	slices.SortFunc(p.order, func(a, b *demandState) int { return cmp.Compare(a.ID, b.ID) })
 	return p, nil
 }
 
@@ -155,6 +166,7 @@ func (p *Planner) take(d *Demand, current Assignment) (*demandState, error) {
 	}
 	ds.before = worse(d.Level, ds.halves[0].before.level(d.Level), ds.halves[1].before.level(d.Level))
 	p.demands[d.ID] = ds
+	p.order = append(p.order, ds)
 	return ds, nil
 }
 
@@ -222,6 +234,7 @@ func (p *Planner) addLoad(a int32, bw int64) {
 // put makes a set the choice of a half and counts it.
 func (p *Planner) put(h *half, s *set) {
 	h.chosen, h.in = s, true
+	p.touched[h.d] = true
 	p.tally(h, s, 1)
 }
 
@@ -239,6 +252,8 @@ func (p *Planner) tally(h *half, s *set, sign int) {
 			p.addLoad(u.arc, int64(sign)*int64(u.uses)*h.bw)
 		}
 	}
+	p.total.over = p.over
+	p.total.cost += int64(sign) * s.cost
 	if s.stay {
 		for i, name := range h.names {
 			if name != "" {
@@ -248,18 +263,20 @@ func (p *Planner) tally(h *half, s *set, sign int) {
 		return
 	}
 	for i, c := range s.carriers {
-		j := h.keptOn(s, i)
-		switch {
-		case j >= 0:
+		if j := h.keptOn(s, i); j >= 0 {
 			p.use(h.keeps[j], sign)
-		case len(c.existing) > 0:
+			continue
+		}
+		p.total.changes += sign
+		if len(c.existing) > 0 {
 			p.use(c.existing[0], sign)
-		default:
-			was := c.fresh
-			c.fresh += sign
-			if (was == 0) != (c.fresh == 0) {
-				p.countNew(c, sign)
-			}
+			continue
+		}
+		was := c.fresh
+		c.fresh += sign
+		if (was == 0) != (c.fresh == 0) {
+			p.countNew(c, sign)
+			p.total.changes += sign
 		}
 	}
 }
@@ -424,7 +441,13 @@ func (p *Planner) pick(h *half) *set {
 			best, least = st, pr
 		}
 	}
-	if h.before.compare(s.best) <= 0 {
+	if len(s.sets) == 0 {
+		return nil
+	}
+	switch c := h.before.compare(s.best); {
+	case c < 0: // only where flows share a route, and two routes would share more
+		return h.stay
+	case c == 0:
 		try(h.stay)
 	}
 	for _, st := range s.sets {
@@ -432,5 +455,3 @@ func (p *Planner) pick(h *half) *set {
 	}
 	return best
 }
-
-func sortedIDs(m map[string]*demandState) []string { return slices.Sorted(maps.Keys(m)) }

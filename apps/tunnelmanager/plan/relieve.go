@@ -1,4 +1,257 @@
 package plan
 
-// relieve moves demands where that lessens overload or cost.
-func (p *Planner) relieve(work []*demandState) {}
+import (
+	"math/rand/v2"
+	"slices"
+)
+
+// Work bounds of the search for less overload, in candidate sets priced. They are
+// no time limits, so that equal inputs give equal plans.
+const (
+	relieveEvals = 3_000_000 // while links are overloaded
+	tidyEvals    = 150_000   // only for fewer changes and cheaper paths
+	quietRounds  = 400       // rounds without success after which it ends
+	detours      = 200       // halves for which ways round overloaded links are sought
+	// The same for one demand at a time.
+	quickEvals, quickHalves, quickSearches = 10_000, 40, 4
+)
+
+// relieve looks for a better choice of all the halves together, after each was
+// given its best alone: less overload, fewer changes, cheaper paths. Disjointness
+// is not touched, for all candidates of a half have the best there is.
+//
+// It is a large neighbourhood search: take out a few halves that meet on a link,
+// put them back in another order, keep what is no worse. Small networks, where
+// all paths are candidates, come out optimal or next to it; the tests compare
+// with an ILP solver.
+func (p *Planner) relieve(work []*demandState) {
+	ns := neighbourhood{p: p, rnd: rand.New(rand.NewPCG(2, 1))}
+	ns.collect(work)
+	if len(ns.halves) == 0 {
+		return
+	}
+	ns.oneByOne(4)
+	switch {
+	case p.over > 0 && p.quick:
+		ns.run(quickEvals)
+	case p.over > 0:
+		p.widen(&ns)
+		ns.run(relieveEvals)
+	case p.net.small() && p.in.Scope == Redesign:
+		ns.run(tidyEvals)
+	}
+}
+
+type neighbourhood struct {
+	p      *Planner
+	rnd    *rand.Rand
+	halves []*half
+}
+
+// collect finds the halves that may be moved: those that are planned for, and, as
+// far as these load links beyond capacity, those that meet them there.
+func (ns *neighbourhood) collect(work []*demandState) {
+	p := ns.p
+	planned := map[*demandState]bool{}
+	hot := map[int32]bool{}
+	for _, d := range work {
+		planned[d] = true
+		for _, h := range d.halves {
+			ns.take(h)
+			for _, u := range h.chosen.arcs {
+				if h.bw > 0 && p.overloaded(u.arc) {
+					hot[u.arc] = true
+				}
+			}
+		}
+	}
+	if p.in.Scope != Incremental || len(hot) == 0 {
+		return
+	}
+	searches := 0
+	for _, d := range p.order {
+		if planned[d] || d.Hold || d.Bandwidth == 0 {
+			continue
+		}
+		for _, h := range d.halves {
+			if slices.ContainsFunc(h.chosen.arcs, func(u arcUse) bool { return hot[u.arc] }) {
+				if p.quick && (len(ns.halves) >= quickHalves || h.shape.depth == 0 && searches >= quickSearches) {
+					continue
+				}
+				searches += btoi(h.shape.depth == 0)
+				p.bound(h.shape)
+				if p.net.rate(d.Level, h.chosen.routes).compare(h.shape.best) <= 0 {
+					ns.take(h)
+				}
+			}
+		}
+	}
+}
+
+func (ns *neighbourhood) take(h *half) {
+	if len(h.order) > 0 && !h.d.refused && len(h.shape.sets) > 0 && !h.limited {
+		ns.halves = append(ns.halves, h)
+	}
+}
+
+func (p *Planner) overloaded(a int32) bool {
+	c := p.net.arcs[a].capacity
+	return c >= 0 && p.load[a] > c
+}
+
+// oneByOne gives each half its best choice anew, until nothing changes.
+func (ns *neighbourhood) oneByOne(rounds int) {
+	for range rounds {
+		better := false
+		for _, h := range ns.halves {
+			was, before := h.chosen, ns.p.total
+			ns.p.lift(h)
+			if s := ns.p.pick(h); s != nil {
+				ns.p.put(h, s)
+			} else {
+				ns.p.put(h, was)
+			}
+			if ns.p.total.less(before) {
+				better = true
+			}
+		}
+		if !better {
+			return
+		}
+	}
+}
+
+// widen gives the halves that load links beyond capacity all their candidates, and
+// in large networks also ways round these links.
+func (p *Planner) widen(ns *neighbourhood) {
+	forbid := make([]uint64, p.net.words)
+	for a := range p.net.arcs {
+		if p.overloaded(int32(a)) {
+			setBit(forbid, int(p.net.arcs[a].link))
+		}
+	}
+	n := 0
+	done := map[*shape]bool{}
+	for _, h := range ns.halves {
+		s := h.shape
+		if done[s] || !slices.ContainsFunc(h.chosen.arcs, func(u arcUse) bool { return p.overloaded(u.arc) }) {
+			continue
+		}
+		done[s] = true
+		if n++; !p.net.small() && n <= detours {
+			s.extra = make([][]*route, len(s.pairs))
+			for i, ps := range s.pairs {
+				if i > 0 && s.pairs[i-1] == ps {
+					continue
+				}
+				s.extra[i], _ = p.net.paths(ps.from, ps.to, filter{c: &s.cons, forbid: forbid}, 4)
+			}
+			s.depth = min(s.depth, 1)
+		}
+		p.deepen(s)
+	}
+}
+
+func (ns *neighbourhood) run(evals int) {
+	p := ns.p
+	if len(ns.halves) < 2 {
+		return
+	}
+	limit := p.evals + evals
+	quiet := quietRounds + 10*len(ns.halves)
+	for rounds := 0; rounds < quiet && p.evals < limit; rounds++ {
+		group := ns.pickGroup()
+		before := p.total
+		was := make([]*set, len(group))
+		for i, h := range group {
+			was[i] = h.chosen
+			p.lift(h)
+		}
+		ok := true
+		for n, i := range ns.rnd.Perm(len(group)) {
+			s := p.pick(group[i])
+			if n == 0 && ns.rnd.IntN(2) == 0 { // the others then answer to a choice that is not its best
+				s = ns.any(group[i], s)
+			}
+			if s == nil {
+				ok = false
+				s = was[i]
+			}
+			p.put(group[i], s)
+		}
+		switch {
+		case ok && p.total.less(before):
+			rounds = -1
+		case !ok || before.less(p.total):
+			for _, h := range group {
+				p.lift(h)
+			}
+			for i, h := range group {
+				p.put(h, was[i])
+			}
+		}
+	}
+}
+
+// any gives some candidate of a half that keeps the limits, or s.
+func (ns *neighbourhood) any(h *half, s *set) *set {
+	c := h.shape.sets[ns.rnd.IntN(len(h.shape.sets))]
+	if !ns.p.feasible(h, c) {
+		return s
+	}
+	return c
+}
+
+// pickGroup gives two to five halves, mostly such that meet on an overloaded link
+// or between the same PEs.
+func (ns *neighbourhood) pickGroup() []*half {
+	p := ns.p
+	size := 2 + ns.rnd.IntN(4)
+	var group []*half
+	add := func(h *half) {
+		if len(group) < size && !slices.Contains(group, h) {
+			group = append(group, h)
+		}
+	}
+	switch way := ns.rnd.IntN(3); {
+	case way == 0:
+		first := ns.halves[ns.rnd.IntN(len(ns.halves))]
+		add(first)
+		on := slices.DeleteFunc(slices.Clone(ns.halves), func(h *half) bool {
+			return !slices.ContainsFunc(h.shape.pairs, func(q *pairState) bool { return slices.Contains(first.shape.pairs, q) })
+		})
+		for range 2 * size {
+			add(on[ns.rnd.IntN(len(on))])
+		}
+	case p.over > 0:
+		if a := ns.hotArc(); a >= 0 {
+			var on []*half
+			for _, h := range ns.halves {
+				if h.bw > 0 && slices.ContainsFunc(h.chosen.arcs, func(u arcUse) bool { return u.arc == a }) {
+					on = append(on, h)
+				}
+			}
+			ns.rnd.Shuffle(len(on), func(i, j int) { on[i], on[j] = on[j], on[i] })
+			for _, h := range on[:min(len(on), 1+ns.rnd.IntN(3))] {
+				add(h)
+			}
+		}
+	}
+	for range 3 {
+		add(ns.halves[ns.rnd.IntN(len(ns.halves))])
+	}
+	return group
+}
+
+// hotArc gives some overloaded arc; -1 where there is none.
+func (ns *neighbourhood) hotArc() int32 {
+	n, at := 0, int32(-1)
+	for a := range ns.p.net.arcs {
+		if ns.p.overloaded(int32(a)) {
+			if n++; ns.rnd.IntN(n) == 0 {
+				at = int32(a)
+			}
+		}
+	}
+	return at
+}
