@@ -174,7 +174,7 @@ func TestClients(t *testing.T) {
 		{"events --type flow", 1, []string{"type"}},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
-			code, stdout, stderr := run(t, append(strings.Fields(tt.args), "--server", server)...)
+			code, stdout, stderr := mpbox(t, append(strings.Fields(tt.args), "--server", server)...)
 			text := stdout
 			if tt.code != 0 {
 				text = stderr
@@ -191,7 +191,7 @@ func TestClients(t *testing.T) {
 				return
 			}
 			// The same as one JSON document.
-			_, stdout, _ = run(t, append(strings.Fields(tt.args), "-o", "json", "--server", server)...)
+			_, stdout, _ = mpbox(t, append(strings.Fields(tt.args), "-o", "json", "--server", server)...)
 			if !json.Valid([]byte(stdout)) || strings.TrimSpace(stdout) == "" {
 				t.Errorf("not one JSON document: %s", stdout)
 			}
@@ -203,7 +203,7 @@ func TestClients(t *testing.T) {
 func TestListFollowsPages(t *testing.T) {
 	_, server := box(t)
 	for limit, want := range map[string]int{"0": 2500, "2500": 2500, "3000": 2500, "1001": 1001, "7": 7} {
-		_, out, _ := run(t, "flow", "list", "--limit", limit, "--json", "--server", server)
+		_, out, _ := mpbox(t, "flow", "list", "--limit", limit, "--json", "--server", server)
 		var page api.ListBody[api.Connection]
 		if err := json.Unmarshal([]byte(out), &page); err != nil {
 			t.Fatal(err)
@@ -212,7 +212,7 @@ func TestListFollowsPages(t *testing.T) {
 			t.Errorf("limit %s: %d items, next %q", limit, len(page.Items), page.Next)
 		}
 	}
-	if _, _, stderr := run(t, "flow", "list", "--limit", "7", "--server", server); !strings.Contains(stderr, "There are more") {
+	if _, _, stderr := mpbox(t, "flow", "list", "--limit", "7", "--server", server); !strings.Contains(stderr, "There are more") {
 		t.Error(stderr)
 	}
 }
@@ -221,7 +221,7 @@ func TestServerByEnvironmentAndSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	_, server := box(t, func(o *api.Options) { o.Listen = []string{"unix:" + path} })
 	t.Setenv("MPBOX_SERVER", server)
-	if code, out, stderr := run(t, "mode"); code != 0 || out != "suggest\n" {
+	if code, out, stderr := mpbox(t, "mode"); code != 0 || out != "suggest\n" {
 		t.Error(code, out, stderr)
 	}
 }
@@ -232,14 +232,14 @@ func TestTokenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, server := box(t, func(o *api.Options) { o.TokensFile = file })
-	if code, _, stderr := run(t, "mode", "--server", server); code != 1 || !strings.Contains(stderr, "--token-file") {
+	if code, _, stderr := mpbox(t, "mode", "--server", server); code != 1 || !strings.Contains(stderr, "--token-file") {
 		t.Error(code, stderr)
 	}
-	if code, _, stderr := run(t, "mode", "--server", server, "--token-file", file); code != 0 {
+	if code, _, stderr := mpbox(t, "mode", "--server", server, "--token-file", file); code != 0 {
 		t.Error(code, stderr)
 	}
 	t.Setenv("MPBOX_TOKEN_FILE", file)
-	if code, _, stderr := run(t, "mode", "--server", server); code != 0 {
+	if code, _, stderr := mpbox(t, "mode", "--server", server); code != 0 {
 		t.Error(code, stderr)
 	}
 }
@@ -254,7 +254,7 @@ func TestEvents(t *testing.T) {
 	for _, format := range []string{"table", "json"} {
 		done := make(chan result, 1)
 		go func() {
-			code, out, stderr := run(t, "events", "--count", "2", "--type", "lsp", "-o", format, "--server", server)
+			code, out, stderr := mpbox(t, "events", "--count", "2", "--type", "lsp", "-o", format, "--server", server)
 			done <- result{code, out, stderr}
 		}()
 		// Publish until the client has both: it subscribes when it gets there.

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// run runs one command line.
-func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
+// mpbox runs one command line.
+func mpbox(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = execute(t.Context(), args, strings.NewReader(""), &out, &errs)
@@ -50,7 +50,7 @@ func TestExitCodes(t *testing.T) {
 		{"events --server unix:/nonexistent.sock", 1, "", "mpbox is not running there"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
-			code, stdout, stderr := run(t, strings.Fields(tt.args)...)
+			code, stdout, stderr := mpbox(t, strings.Fields(tt.args)...)
 			if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
 				t.Errorf("exit %d, want %d\nstdout: %s\nstderr: %s", code, tt.code, stdout, stderr)
 			}
@@ -74,7 +74,7 @@ func TestInterruptedIsAFailure(t *testing.T) {
 }
 
 func TestConfigJSON(t *testing.T) {
-	code, out, _ := run(t, "config", "check", "-o", "json", "../../examples/mpbox.yaml", "../../controller/config/testdata/broken/exposed.yaml")
+	code, out, _ := mpbox(t, "config", "check", "-o", "json", "../../examples/mpbox.yaml", "../../controller/config/testdata/broken/exposed.yaml")
 	var v struct {
 		Files []struct {
 			File     string
@@ -89,7 +89,7 @@ func TestConfigJSON(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	for _, args := range [][]string{{"config", "dump", "--json", "../../examples/mpbox.yaml"}, {"config", "schema"}} {
-		code, out, _ := run(t, args...)
+		code, out, _ := mpbox(t, args...)
 		if !json.Valid([]byte(out)) || code != 0 {
 			t.Errorf("%v: exit %d: %s", args, code, out)
 		}
