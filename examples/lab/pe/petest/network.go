@@ -88,7 +88,6 @@ type Fabric struct {
 	ingress  fabric.Ingress
 	down     map[string]bool
 	changed  chan struct{}
-	starts   int
 	programs int
 }
 
@@ -100,13 +99,16 @@ func NewFabric() *Fabric {
 // Start is router.Plane's.
 func (f *Fabric) Start(_ context.Context, paths []fabric.Path, in fabric.Ingress) error {
 	f.mu.Lock()
-	f.starts++
 	f.paths = map[uint32]fabric.Path{}
 	for _, p := range paths {
 		f.paths[p.ID] = p
 	}
 	f.mu.Unlock()
-	return f.SetIngress(context.Background(), in)
+	err := f.SetIngress(context.Background(), in)
+	f.mu.Lock()
+	f.programs--
+	f.mu.Unlock()
+	return err
 }
 
 // InstallPath is router.Plane's.

@@ -27,7 +27,7 @@ type runtime struct {
 }
 
 type savedLSP struct {
-	*instance
+	Path        *instance     `json:"path"`
 	Created     time.Time     `json:"created"`
 	UpTotal     time.Duration `json:"up_total"`
 	Transitions uint32        `json:"transitions"`
@@ -82,11 +82,14 @@ func (s *signaller) restore(st state) {
 		heads[h.ID] = h
 	}
 	for id, v := range st.LSPs {
-		edges, ok := s.edges(v.Path)
+		if v.Path == nil {
+			continue
+		}
+		edges, ok := s.edges(v.Path.Path)
 		if h, wanted := heads[id]; ok && wanted {
-			v.edges = edges
+			v.Path.edges = edges
 			s.lsps[id] = &lsp{
-				head: h, cur: v.instance, created: v.Created, upTotal: v.UpTotal,
+				head: h, cur: v.Path, created: v.Created, upTotal: v.UpTotal,
 				transitions: v.Transitions, changes: v.Changes, changedAt: v.ChangedAt,
 			}
 		}
