@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -232,29 +231,20 @@ func (d *xrDriver) Apply(ctx context.Context, ops ...driver.Op) error {
 	return d.session.fail(driver.ErrRejected, "commit", errConflict.Error(), "other sessions configure this router: try again later", nil)
 }
 
-// applyOnce plans on the configuration as it is, and commits.
+// applyOnce plans on the configuration as it is, and commits. The candidate is
+// opened first: from then on the router tells at the commit if others committed.
 func (d *xrDriver) applyOnce(ctx context.Context, ops []driver.Op) error {
-	have, err := d.readConfig(ctx)
-	if err != nil {
-		return err
-	}
-	todo, err := d.todo(have, ops)
-	if err != nil || len(todo) == 0 {
-		return err
-	}
-	// The router tells of commits of others since this point: before it, the
-	// configuration may have changed since it was read.
 	if err := d.session.configure(ctx); err != nil {
 		return err
 	}
-	again, err := d.readConfig(ctx)
-	if err != nil {
+	have, err := d.readConfig(ctx)
+	var todo []string
+	if err == nil {
+		todo, err = d.todo(have, ops)
+	}
+	if err != nil || len(todo) == 0 {
 		d.session.abort(ctx)
 		return err
-	}
-	if now, err := d.todo(again, ops); err != nil || !slices.Equal(now, todo) {
-		d.session.abort(ctx)
-		return errors.Join(err, errConflict)
 	}
 	return d.session.commit(ctx, todo, comment(ops))
 }

@@ -196,10 +196,10 @@ func parsePolicy(kids []*node) []policyClass {
 			continue
 		}
 		f := strings.Fields(rest) // "C" or "type traffic C"
-		pc := policyClass{name: f[len(f)-1]}
-		if pc.name == "class-default" {
+		if len(f) == 0 || f[len(f)-1] == "class-default" {
 			continue // always there, and never ours
 		}
+		pc := policyClass{name: f[len(f)-1]}
 		for _, s := range k.kids {
 			if v, ok := s.after("set forward-class"); ok {
 				n, _ := strconv.ParseUint(v, 10, 8)

@@ -194,24 +194,33 @@ func (s *session) failedCommit(ctx context.Context, step string, err error) erro
 	return s.fail(driver.ErrRejected, step, reasons(out), "the router kept its configuration; correct what it objects to", nil)
 }
 
+// dateLine is what IOS-XR prints before each output.
+var dateLine = regexp.MustCompile(`^(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} +\d+ \d\d:\d\d:\d\d`)
+
+// mostLines of an item are told with an error; a long one has thousands.
+const mostLines = 4
+
 // reasons takes the errors, and what they were about, from "show configuration
 // failed".
 func reasons(out string) string {
 	var about, all []string
 	for line := range strings.Lines(out) {
 		text := strings.TrimSpace(line)
-		switch why, ok := strings.CutPrefix(text, "!!% "); {
-		case ok:
-			all = append(all, strings.Join(about, " / ")+": "+why)
-		case strings.HasPrefix(text, "!"), text == "", text == "end":
-			about = nil
-		default:
-			// A line that is not indented begins a new item.
-			if !strings.HasPrefix(line, " ") {
-				about = nil
+		if why, ok := strings.CutPrefix(text, "!!% "); ok {
+			if len(about) > mostLines {
+				about = append(about[:mostLines:mostLines], "…")
 			}
-			about = append(about, text)
+			all = append(all, strings.Join(about, " / ")+": "+why)
+			continue
 		}
+		if text == "" || text == "end" || strings.HasPrefix(text, "!") || dateLine.MatchString(text) {
+			continue
+		}
+		// A line that is not indented begins a new item.
+		if !strings.HasPrefix(line, " ") {
+			about = nil
+		}
+		about = append(about, text)
 	}
 	if len(all) == 0 {
 		return words(out)
@@ -219,12 +228,13 @@ func reasons(out string) string {
 	return strings.Join(all, "; ")
 }
 
-// words makes a router's answer one line: without the marker under a wrong word.
+// words makes a router's answer one line: without the date, and without the marker
+// under a wrong word.
 func words(out string) string {
 	var all []string
 	for line := range strings.Lines(out) {
 		text := strings.TrimSpace(line)
-		if text == "" || strings.Trim(text, "^ ") == "" {
+		if strings.Trim(text, "^ ") == "" || dateLine.MatchString(text) {
 			continue
 		}
 		all = append(all, text)

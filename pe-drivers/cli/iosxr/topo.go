@@ -107,7 +107,13 @@ func (l *teLink) fields(line string) (srlgs bool) {
 	}
 	for _, m := range field.FindAllStringSubmatch(line, -1) {
 		v := strings.TrimSpace(m[2])
-		addr := func() netip.Addr { a, _ := netip.ParseAddr(v); return a }
+		addr := func() netip.Addr {
+			a, err := netip.ParseAddr(v)
+			if err != nil || a.IsUnspecified() { // of an unnumbered link
+				return netip.Addr{}
+			}
+			return a
+		}
 		number := func() uint32 {
 			word, _, _ := strings.Cut(v, " ")
 			n, _ := strconv.ParseUint(word, 0, 32)
@@ -227,7 +233,7 @@ func collect(nodes []*teNode) adverts {
 // that one side does not tell fits any.
 func (a adverts) bothWays(node string, l *teLink) bool {
 	fits := func(x, y netip.Addr) bool {
-		return x == y || !x.IsValid() || !y.IsValid() || x.IsUnspecified() || y.IsUnspecified()
+		return x == y || !x.IsValid() || !y.IsValid()
 	}
 	return slices.ContainsFunc(a[[2]string{l.neighbour, node}], func(r *teLink) bool {
 		return fits(r.local, l.remote) && fits(r.remote, l.local) && r.localID == l.remID && r.remID == l.localID
