@@ -194,7 +194,7 @@ func (f *fake) Propose(_ context.Context, _, scope string) (Plan, error) {
 
 func (f *fake) audit(actor, action, subject string) {
 	f.mu.Lock()
-	c := Change{ID: uint64(len(f.changes)) + 1, At: t0, Actor: actor, Action: action, Subject: subject, Result: "done"}
+	c := Change{ID: uint64(len(f.changes)) + 1, At: t0, Actor: actor, Action: action, Subject: subject, Result: "ok"}
 	f.changes = append(f.changes, c)
 	f.mu.Unlock()
 	f.Publish(Event{Type: "change", Action: "added", Subject: subject, Data: c})

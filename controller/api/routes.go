@@ -16,7 +16,7 @@ var (
 	lspStates     = []string{"unknown", "down", "up", "signalling", "releasing"}
 	demandStates  = []string{"waiting", "planned", "met", "unmet", "held", "releasing"}
 	planStates    = []string{"proposed", "running", "done", "failed", "superseded"}
-	changeResults = []string{"done", "failed", "waiting", "decided"}
+	changeResults = []string{"ok", "failed", "refused", "skipped"}
 )
 
 // idInput is a path that ends in an id.

@@ -63,7 +63,7 @@ type Change struct {
 	PE      string    `json:"pe,omitempty"`
 	Plan    string    `json:"plan,omitempty"`
 	Step    string    `json:"step,omitempty" doc:"The router command or SET"`
-	Result  string    `json:"result" enum:"done,failed,waiting,decided" doc:"decided: a decision; waiting: held back by a threshold or until a PE is back"`
+	Result  string    `json:"result" enum:"ok,failed,refused,skipped" doc:"refused: the router said no; skipped: a threshold held it back"`
 	Detail  string    `json:"detail,omitempty" doc:"Why, and what was said"`
 	Remedy  string    `json:"remedy,omitempty" doc:"What to do about it"`
 }

@@ -64,7 +64,7 @@ function count(id, list) {
 }
 
 const colours = {
-  established: "good", verified: "good", up: "good", done: "good", installed: "warn", pending: "warn", proposed: "warn",
+  established: "good", verified: "good", up: "good", done: "good", ok: "good", refused: "bad", skipped: "warn", installed: "warn", pending: "warn", proposed: "warn",
   running: "warn", waiting: "warn", signalling: "warn", failed: "bad", down: "bad", closed: "dim", syn: "dim", superseded: "dim",
 };
 const state = (s, why) => ({ text: s, class: colours[s] || "", title: why || "" });
