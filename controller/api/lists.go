@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -50,6 +51,10 @@ func list[T any](s *Server, op huma.Operation, states []string, f func(context.C
 		}
 		p, err := f(ctx, q)
 		if err != nil {
+			var invalid *InvalidError
+			if errors.As(err, &invalid) {
+				return nil, huma.Error422UnprocessableEntity("bad parameters", &huma.ErrorDetail{Message: invalid.Detail, Location: "query." + invalid.Field})
+			}
 			return nil, s.problem(err)
 		}
 		out := &listOutput[T]{Body: ListBody[T]{Items: p.Items}}

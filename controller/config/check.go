@@ -102,6 +102,9 @@ func (k *checker) detector() {
 	if d.IdleTimeout != 0 {
 		k.within(d.IdleTimeout, time.Second, 365*24*time.Hour, "detector", "idle_timeout")
 	}
+	if !k.written("detector", "max_subflows") {
+		d.MaxSubflows = max(d.MaxSubflows, 2*d.MaxConnections)
+	}
 	if d.MaxSubflows < d.MaxConnections {
 		k.fail(path("detector", "max_subflows"), "each connection has at least one subflow: raise it, or lower max_connections",
 			"detector.max_subflows: %d is less than max_connections, %d", d.MaxSubflows, d.MaxConnections)

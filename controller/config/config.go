@@ -84,7 +84,7 @@ type VPN struct {
 // Detector bounds the detector's memory.
 type Detector struct {
 	MaxConnections  int      `yaml:"max_connections" jsonschema:"minimum=1,maximum=100000000" jsonschema_description:"Connections."`
-	MaxSubflows     int      `yaml:"max_subflows" jsonschema:"minimum=1,maximum=100000000" jsonschema_description:"Subflows of all connections."`
+	MaxSubflows     int      `yaml:"max_subflows" jsonschema:"minimum=1,maximum=100000000" jsonschema_description:"Subflows of all connections; at least twice max_connections where it is left out."`
 	MaxHalfOpen     int      `yaml:"max_half_open" jsonschema:"minimum=1,maximum=100000000" jsonschema_description:"Handshakes that have not been answered."`
 	MaxOrphans      int      `yaml:"max_orphans" jsonschema:"minimum=1,maximum=100000000" jsonschema_description:"Joins whose token is not known yet."`
 	OrphanTimeout   Duration `yaml:"orphan_timeout" jsonschema_description:"How long such a join is held."`

@@ -49,6 +49,22 @@ func TestLoadExample(t *testing.T) {
 	}
 }
 
+func TestOneDocumentOnly(t *testing.T) {
+	for text, want := range map[string]int{"---\nmode: auto\n": 0, "mode: auto\n---\nmode: observe\n": 1, "mode: auto\n---\na: [\n": 1, "--- \n": 0, "# nothing\n": 0} {
+		_, err := Parse("f.yaml", []byte(text))
+		if got := len(ProblemsOf(err)); got != want {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestSubflowsFollowConnections(t *testing.T) {
+	c, err := Parse("f.yaml", []byte("detector: {max_connections: 8000000}"))
+	if err != nil || c.Detector.MaxSubflows != 16000000 {
+		t.Error(c, err)
+	}
+}
+
 func TestEmptyFileIsDefault(t *testing.T) {
 	c, err := Parse("empty.yaml", nil)
 	if err != nil {

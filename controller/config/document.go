@@ -1,7 +1,10 @@
 package config
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strconv"
 
@@ -20,8 +23,19 @@ var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 // parseDocument reads the one YAML document of a file.
 func parseDocument(name string, data []byte) *document {
 	d := &document{name: name}
-	var n yaml.Node
-	if err := yaml.Unmarshal(data, &n); err != nil {
+	var n, more yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	err := dec.Decode(&n)
+	if errors.Is(err, io.EOF) {
+		err = nil // empty
+	} else if err == nil {
+		if err = dec.Decode(&more); err == nil {
+			d.add(&more, "a second document", "remove it, and the line --- before it")
+		} else if errors.Is(err, io.EOF) {
+			err = nil
+		}
+	}
+	if err != nil {
 		what, line := err.Error(), 1
 		if m := yamlLine.FindStringSubmatch(what); m != nil {
 			what = m[2]

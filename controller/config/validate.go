@@ -77,8 +77,12 @@ func (d *document) validate(s *jsonschema.Schema) {
 		d.add(d.root, "the file holds no keys", "write it as key: value; see mpbox config schema")
 		d.root = nil
 	}
+	v := plain(d.root)
+	if v == nil {
+		v = map[string]any{} // nothing but a ---
+	}
 	var err *jsonschema.ValidationError
-	if !errors.As(s.Validate(plain(d.root)), &err) {
+	if !errors.As(s.Validate(v), &err) {
 		return
 	}
 	var bad [][]string
