@@ -27,6 +27,8 @@ type Snapshot struct {
 type LSP struct {
 	Head
 	Up bool
+	// Signalling is set while a path is being set up, the first one or the next.
+	Signalling bool
 	// Reason is why it is down, LastError the last failure to find a path.
 	Reason      string
 	LastError   string
@@ -93,7 +95,7 @@ func (s *signaller) snapshot() *Snapshot {
 
 func (l *lsp) show(ted *TED) LSP {
 	v := LSP{
-		Head: l.head, Up: l.cur != nil, Reason: l.reason, LastError: l.lastError, LastErrorAt: l.lastErrorAt,
+		Head: l.head, Up: l.cur != nil, Signalling: l.next != nil, Reason: l.reason, LastError: l.lastError, LastErrorAt: l.lastErrorAt,
 		Created: l.created, Since: l.downAt, UpTotal: l.upTotal, Changes: l.changes, ChangedAt: l.changedAt,
 		Transitions: l.transitions,
 	}

@@ -1,6 +1,7 @@
 package xrcli
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -25,10 +26,10 @@ func aclCommands(add adder) {
 			}
 			return nil
 		}})
-		put := func(c *router.CLI, a args, seq uint32, rule string) error {
-			e, err := parseACE(rule, v6)
+		put := func(c *router.CLI, a args, seq uint32, action, rule string) error {
+			e, err := parseACE(action, rule, v6)
 			if err != nil {
-				return err
+				return a.shift(err)
 			}
 			l := c.ACLs[key(a)]
 			if l == nil {
@@ -49,15 +50,15 @@ func aclCommands(add adder) {
 				delete(c.ACLs[key(a)], number(a.params[1]))
 				return nil
 			}
-			return put(c, a, number(a.params[1]), a.words[4]+" "+a.params[2])
+			return put(c, a, number(a.params[1]), a.words[4], a.params[2])
 		}})
 		add(list+" permit|deny|remark <line>", edit{apply: func(c *router.CLI, a args, no bool) error {
 			if no {
-				e, err := parseACE(a.words[3]+" "+a.params[1], v6)
+				e, err := parseACE(a.words[3], a.params[1], v6)
 				maps.DeleteFunc(c.ACLs[key(a)], func(_ uint32, o router.ACE) bool { return o == e })
-				return err
+				return a.shift(err)
 			}
-			return put(c, a, 0, a.words[3]+" "+a.params[1])
+			return put(c, a, 0, a.words[3], a.params[1])
 		}})
 		add(list+" <1-2147483646>", edit{noOnly: true, apply: func(c *router.CLI, a args, _ bool) error {
 			delete(c.ACLs[key(a)], number(a.params[1]))
@@ -100,37 +101,55 @@ func parseNumber[N uint8 | uint16](names map[string]N, limit uint64, w string) (
 
 func parseDSCP(w string) (uint8, bool) { return parseNumber(dscps, 63, w) }
 
+// shift gives an error in a <line> parameter its column in the whole line.
+func (a args) shift(err error) error {
+	var invalid invalidError
+	if errors.As(err, &invalid) {
+		return invalidError{a.lineAt + invalid.at}
+	}
+	return err
+}
+
 // aceWords is the rest of an access list entry that is being parsed.
 type aceWords struct {
-	w  []string
-	v6 bool
+	w    words
+	v6   bool
+	last int // column of the word that was taken last
+	out  bool
 }
 
 func (a *aceWords) next() string {
 	if len(a.w) == 0 {
+		a.out = true
 		return ""
 	}
 	w := a.w[0]
-	a.w = a.w[1:]
-	return w
+	a.w, a.last = a.w[1:], w.at
+	return w.s
 }
 
-// parseACE reads an entry without its number: permit tcp host A eq p any dscp ef.
-func parseACE(rule string, v6 bool) (router.ACE, error) {
-	var e router.ACE
-	a := aceWords{strings.Fields(rule), v6}
-	switch action := a.next(); action {
-	case "remark":
-		e.Remark = strings.TrimPrefix(rule, "remark ")
-		return e, nil
-	case "deny":
-		e.Deny = true
+// fail: words are missing, or the last one was wrong.
+func (a *aceWords) fail() error {
+	if a.out {
+		return errIncomplete
 	}
-	proto := strings.ToLower(a.next())
-	if proto != family(v6) && (v6 || proto != "ip") {
+	return invalidError{a.last}
+}
+
+// parseACE reads an entry behind its number and its action: tcp host A eq p any
+// dscp ef.
+func parseACE(action, rule string, v6 bool) (router.ACE, error) {
+	var e router.ACE
+	if action == "remark" {
+		e.Remark = rule
+		return e, nil
+	}
+	e.Deny = action == "deny"
+	a := aceWords{w: split(rule), v6: v6}
+	if proto := strings.ToLower(a.next()); proto != family(v6) && (v6 || proto != "ip") {
 		n, ok := parseNumber(protocols, 255, proto)
 		if !ok {
-			return e, invalidError{}
+			return e, a.fail()
 		}
 		e.Protocol = n
 	}
@@ -143,21 +162,16 @@ func parseACE(rule string, v6 bool) (router.ACE, error) {
 	}
 	if len(a.w) > 0 {
 		if a.next() != "dscp" {
-			return e, invalidError{}
+			return e, a.fail()
 		}
-		if e.DSCP, e.HasDSCP = parseDSCP(a.next()); !e.HasDSCP || len(a.w) > 0 {
+		if e.DSCP, e.HasDSCP = parseDSCP(a.next()); !e.HasDSCP {
 			return e, a.fail()
 		}
 	}
-	return e, nil
-}
-
-// fail: words are missing, or the last one was wrong.
-func (a *aceWords) fail() error {
-	if len(a.w) == 0 {
-		return errIncomplete
+	if len(a.w) > 0 {
+		return e, invalidError{a.w[0].at}
 	}
-	return invalidError{}
+	return e, nil
 }
 
 // end reads an address and a port: any, host A, A WILDCARD or A/LEN; eq PORT.
@@ -188,7 +202,7 @@ func (a *aceWords) end(proto uint8) (p netip.Prefix, port uint16, ok bool) {
 			return p, 0, false
 		}
 	}
-	if len(a.w) > 0 && a.w[0] == "eq" && (proto == 6 || proto == 17 || proto == 132) {
+	if len(a.w) > 0 && a.w[0].s == "eq" && (proto == 6 || proto == 17 || proto == 132) {
 		a.next()
 		port, ok = parseNumber(ports, 65535, a.next())
 		return p, port, ok && port != 0

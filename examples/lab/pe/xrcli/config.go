@@ -230,10 +230,10 @@ func classCommands(add adder) {
 			return nil
 		})})
 		add(cm+" match dscp [ipv4|ipv6] <line>", edit{apply: classMap(func(m *router.ClassMap, a args, no bool) error {
-			for _, w := range strings.Fields(a.params[0]) {
-				d, ok := parseDSCP(w)
+			for _, w := range split(a.params[0]) {
+				d, ok := parseDSCP(w.s)
 				if !ok {
-					return invalidError{}
+					return invalidError{a.lineAt + w.at}
 				}
 				m.DSCPs = slices.DeleteFunc(m.DSCPs, func(o uint8) bool { return o == d })
 				if !no {
@@ -297,7 +297,7 @@ func policyCommands(add adder, pm string) {
 		return func(c *router.CLI, a args, no bool) error {
 			p := c.PolicyMaps[a.params[0]]
 			i := class(&p, a.params[1])
-			f(&p, i, args{a.params[2:], a.words}, no)
+			f(&p, i, args{params: a.params[2:], words: a.words}, no)
 			c.PolicyMaps[a.params[0]] = p
 			return nil
 		}

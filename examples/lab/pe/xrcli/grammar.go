@@ -95,6 +95,8 @@ type args struct {
 	params []string
 	// words is the line with its keywords in full.
 	words []string
+	// lineAt is the column of a <line> parameter.
+	lineAt int
 }
 
 // candidate is a command that fits a line so far.
@@ -145,7 +147,7 @@ func match[F any](cmds []command[F], line string) (F, args, error) {
 				abbrev = append(abbrev, c.advance(e.word, ""))
 			case e.param && e.word == "line":
 				n := c.advance(line[ws[i].at:], strings.TrimRight(line[ws[i].at:], " "))
-				n.rest = true
+				n.rest, n.lineAt = true, ws[i].at
 				param = append(param, n)
 			case e.param:
 				if v, ok := value(e.word, w); ok {

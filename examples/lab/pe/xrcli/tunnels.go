@@ -57,7 +57,7 @@ func showTunnels(c *session, a args) string {
 	case a.has("brief"):
 		fmt.Fprintf(&b, "\n%27s  %18s  %10s  %5s\n", "TUNNEL NAME", "DESTINATION", "STATUS", "STATE")
 		for _, l := range ls {
-			fmt.Fprintf(&b, "%27s  %18s  %10s  %5s\n", router.TunnelInterface(l.ID.Index), l.Egress, upDown(l.Up), upDown(l.Up))
+			fmt.Fprintf(&b, "%27s  %18s  %10s  %5s\n", router.TunnelInterface(l.ID.Index), addr(l.Egress), upDown(l.Up), upDown(l.Up))
 		}
 	default:
 		for _, l := range ls {
@@ -76,7 +76,7 @@ func tabular(b *strings.Builder, ls []router.LSP, source netip.Addr) {
 ----------------- ----- --------------- --------------- ------ ------ ---- -----
 `)
 	for _, l := range ls {
-		fmt.Fprintf(b, "%17s %5d %15s %15s %6s  Inact Head Inact\n", router.TunnelInterface(l.ID.Index), l.LSPID, l.Egress, source, upDown(l.Up))
+		fmt.Fprintf(b, "%17s %5d %15s %15s %6s  Inact Head Inact\n", router.TunnelInterface(l.ID.Index), l.LSPID, addr(l.Egress), source, upDown(l.Up))
 	}
 }
 
@@ -92,10 +92,10 @@ func tunnelBlock(b *strings.Builder, c *session, snap *router.Snapshot, l router
 	switch {
 	case l.Up:
 		path, signalling = "valid", "connected"
-	case l.Reason == "signalling":
+	case l.Signalling:
 		path, signalling = "valid", "connecting"
 	}
-	fmt.Fprintf(b, "  Status:\n    Admin: %5s Oper: %4s   Path: %s   Signalling: %s\n\n", upDown(l.Admin), upDown(l.Up), " "+path, signalling)
+	fmt.Fprintf(b, "  Status:\n    Admin: %5s Oper: %4s   Path: %6s   Signalling: %s\n\n", upDown(l.Admin), upDown(l.Up), path, signalling)
 	for _, o := range l.Options {
 		kind := "dynamic "
 		if !o.Dynamic() {
