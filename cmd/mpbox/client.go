@@ -20,6 +20,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"mpbox/controller/api"
 )
@@ -38,14 +39,15 @@ type client struct {
 }
 
 // addFlags gives cmd and its subcommands the flags of a client.
-func (c *client) addFlags(cmd *cobra.Command) {
-	f := cmd.PersistentFlags()
+func (c *client) addFlags(cmd *cobra.Command) { c.flags(cmd.PersistentFlags()) }
+
+func (c *client) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.server, "server", "", "mpbox to ask: http://host:port, https://host:port or unix:/path (default $MPBOX_SERVER, else "+defaultServer+")")
 	f.StringVar(&c.tokenFile, "token-file", "", "file with the token to show (default $MPBOX_TOKEN_FILE)")
 	f.StringVar(&c.caFile, "ca", "", "PEM file with the CA of the server")
 	f.StringVar(&c.certFile, "cert", "", "PEM file with a certificate to show")
 	f.StringVar(&c.clientKey, "key", "", "PEM file with its private key")
-	c.out.addFlags(cmd)
+	c.out.flags(f)
 }
 
 // open makes the client ready; nothing is sent yet.

@@ -26,6 +26,8 @@ func TestExitCodes(t *testing.T) {
 		stderr string
 	}{
 		{"--help", 0, "Examples:", ""},
+		{"--version", 0, "mpbox version ", ""},
+		{"tap guard --server x", 2, "", "unknown flag: --server"},
 		{"", 2, "", "a command is needed"},
 		{"bogus", 2, "", `unknown command "bogus"`},
 		{"--bogus", 2, "", "unknown flag"},

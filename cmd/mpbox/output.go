@@ -8,6 +8,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // output is the choice between a table for people and one JSON document for
@@ -18,9 +19,11 @@ type output struct {
 }
 
 // addFlags gives cmd and its subcommands -o and --json.
-func (o *output) addFlags(cmd *cobra.Command) {
-	cmd.PersistentFlags().StringVarP(&o.format, "output", "o", "table", "output format: table or json")
-	cmd.PersistentFlags().BoolVar(&o.json, "json", false, "the same as -o json")
+func (o *output) addFlags(cmd *cobra.Command) { o.flags(cmd.PersistentFlags()) }
+
+func (o *output) flags(f *pflag.FlagSet) {
+	f.StringVarP(&o.format, "output", "o", "table", "output format: table or json")
+	f.BoolVar(&o.json, "json", false, "the same as -o json")
 }
 
 // isJSON tells whether JSON was asked for; an unknown format is a usageError.

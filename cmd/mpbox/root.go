@@ -53,6 +53,7 @@ JSON document on stdout; logs go to stderr.`,
   # Without a controller: find MPTCP in captures, find disjoint paths in a topology
   mpbox detect edge1.pcap edge2.pcap
   mpbox paths --topology net.yaml --from A --to B -k 2 --disjoint node`,
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

@@ -33,7 +33,9 @@ func newTapCmd() *cobra.Command {
 	l.addFlags(listCmd, "vpn", "pe", "state")
 	show := &cobra.Command{Use: "show DPID|NAME", Short: "One edge bridge with its attachments", Args: cobra.ExactArgs(1), Example: "  mpbox tap show edge1",
 		RunE: func(cmd *cobra.Command, args []string) error { return showTap(cmd, c, args[0]) }}
-	c.addFlags(cmd)
+	for _, x := range []*cobra.Command{cmd, listCmd, show} { // guard asks no mpbox
+		c.flags(x.Flags())
+	}
 	cmd.AddCommand(listCmd, show, newTapGuardCmd())
 	return cmd
 }

@@ -199,6 +199,7 @@ func valueOf(typ reflect.Type, p map[string]any) (string, reflect.Type) {
 		return list + "text", nil
 	case reflect.Array:
 		return "[first, last]", nil
+	default: // numbers
 	}
 	lo, hi := p["minimum"], p["maximum"]
 	switch {
