@@ -54,6 +54,9 @@ type writer struct {
 }
 
 func (w *writer) refuse(kind error, op driver.Op, detail, remedy string) error {
+	if remedy == "" {
+		remedy = "this PE cannot do that: steer other classes or routes through it"
+	}
 	return w.d.session.fail(kind, op.String(), detail, remedy, nil)
 }
 

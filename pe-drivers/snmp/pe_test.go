@@ -229,7 +229,8 @@ func has(s driver.State, name string) bool {
 	return false
 }
 
-// A PE with a thousand tunnels of four hops is read in less than a second.
+// A PE with a thousand tunnels is read in less than a second. A hundred of them are
+// up: the emulated PE would take long to signal more.
 func TestIntegrationThousandTunnels(t *testing.T) {
 	itest.Need(t, "snmpd")
 	p := petest.Start(t, petest.Options{Change: func(n *fabric.Node) { n.Labels.Last = n.Labels.First + 9999 }})
@@ -237,9 +238,13 @@ func TestIntegrationThousandTunnels(t *testing.T) {
 	next := base.Clone()
 	ero := route(t, p.Node, "pe1-p1", "p1-p2", "p2-pe2")
 	for i := range uint32(1000) {
+		admin := int32(2)
+		if i < 100 {
+			admin = adminUp
+		}
 		next.Tunnels[router.TunnelID{Index: 50000 + i, Instance: 1, Ingress: lsrID(p.Node.RouterID), Egress: lsrID(p.Node.RouterID) + 1}] = router.Tunnel{
 			Status: router.Active, Name: fmt.Sprintf("%spe1-pe2/%d", owner, i), Role: roleHead, Signalling: signallingRSVP,
-			Setup: 7, Hold: 7, Session: sessionRecordRoute, HopList: i + 1, PathInUse: 1, Admin: adminUp,
+			Setup: 7, Hold: 7, Session: sessionRecordRoute, HopList: i + 1, PathInUse: 1, Admin: admin,
 		}
 		for n, h := range ero {
 			next.Hops[router.HopID{List: i + 1, Option: 1, Hop: uint32(n + 1)}] = router.Hop{
@@ -250,34 +255,45 @@ func TestIntegrationThousandTunnels(t *testing.T) {
 	if err := p.Router.Commit(base, next); err != nil {
 		t.Fatal(err)
 	}
+	deadline := time.Now().Add(20 * time.Second)
+	for upLSPs(p) < 100 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d LSPs are up, want 100", upLSPs(p))
+		}
+		<-time.After(50 * time.Millisecond)
+	}
 	d := New(peConfig(p))
 	defer func() { _ = d.Close() }()
-	deadline := time.Now().Add(20 * time.Second)
 	best := time.Hour
-	for {
+	for range 3 { // the machine may be busy with something else
 		start := time.Now()
 		s, err := d.State(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		took := time.Since(start)
-		up := 0
+		best = min(best, time.Since(start))
+		whole := 0
 		for _, l := range s.LSPs {
-			if l.Oper == topology.OperUp && len(l.ERO) == 3 && len(l.RRO) == 3 {
-				up++
+			if len(l.ERO) == 3 && l.AdminUp == (l.Oper == topology.OperUp) && l.AdminUp == (len(l.RRO) == 3) {
+				whole++
 			}
 		}
-		if up >= 1000 {
-			best = min(best, took)
-			if best < time.Second || time.Now().After(deadline) {
-				break
-			}
-		} else if time.Now().After(deadline) {
-			t.Fatalf("%d LSPs are up with their routes, want 1000", up)
+		if whole != 1000 {
+			t.Fatalf("%d LSPs are told with their routes, want 1000", whole)
 		}
 	}
-	t.Logf("1000 LSPs with their routes read in %v", best.Round(time.Millisecond))
+	t.Logf("1000 LSPs, 100 of them up, read in %v", best.Round(time.Millisecond))
 	if best > time.Second {
 		t.Errorf("reading took %v", best)
 	}
+}
+
+func upLSPs(p *petest.PE) int {
+	n := 0
+	for _, l := range p.Router.Snapshot().LSPs {
+		if l.Up && strings.HasPrefix(l.Name, owner) {
+			n++
+		}
+	}
+	return n
 }
