@@ -166,7 +166,13 @@ func (r *run) apply(ops ...driver.Op) {
 
 // refused applies an operation that must fail with kind, and checks that the error
 // tells an operator what happened.
-func (r *run) refused(kind error, ops ...driver.Op) *driver.Error {
+func (r *run) refused(kind error, ops ...driver.Op) {
+	r.Helper()
+	_ = r.refusal(kind, ops...)
+}
+
+// refusal does the same and gives the error.
+func (r *run) refusal(kind error, ops ...driver.Op) *driver.Error {
 	r.Helper()
 	err := r.d.Apply(r.ctx(), ops...)
 	var e *driver.Error

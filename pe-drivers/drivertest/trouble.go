@@ -40,7 +40,7 @@ func (r *run) refusedLSP() {
 	r.up(kept.Name)
 	before := r.snapshot()
 	end := r.h.Refuse(r, "lsp")
-	e := r.refused(driver.ErrRejected, driver.Signal{LSP: r.lsp(2)})
+	e := r.refusal(driver.ErrRejected, driver.Signal{LSP: r.lsp(2)})
 	end()
 	if e.Detail == "" {
 		r.Errorf("error %q does not give the router's words", e)
@@ -55,7 +55,7 @@ func (r *run) refusedFTN() {
 	r.apply(driver.Signal{LSP: l}, driver.Bind{FTN: r.ftn(1, l.Name)})
 	before := r.snapshot()
 	end := r.h.Refuse(r, "ftn")
-	e := r.refused(driver.ErrRejected, driver.Bind{FTN: r.ftn(2, l.Name)})
+	e := r.refusal(driver.ErrRejected, driver.Bind{FTN: r.ftn(2, l.Name)})
 	end()
 	if e.Detail == "" {
 		r.Errorf("error %q does not give the router's words", e)

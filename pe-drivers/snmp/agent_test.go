@@ -37,6 +37,8 @@ type agent struct {
 	loseAnswer bool
 	// separate agents do not see a row that the same SET makes.
 	separate bool
+	// timeout of drivers that speak to it; 300 ms by default.
+	timeout time.Duration
 	// bulkLimit is the most varbinds of an answer; 0: no limit.
 	bulkLimit int
 }
@@ -63,7 +65,7 @@ func newAgent(t testing.TB) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &agent{conn: conn, cells: make(map[string]gosnmp.SnmpPDU), dieAfter: -1}
+	a := &agent{conn: conn, cells: make(map[string]gosnmp.SnmpPDU), dieAfter: -1, timeout: 300 * time.Millisecond}
 	a.put(uintVar(ifXEntry, 0, "0", 0)) // below every other OID: a walk that starts too low is seen
 	for scalar, v := range map[string]uint32{hopListIndexNext: 1, ftnIndexNext: 1, resIndexNext: 1} {
 		a.put(gosnmp.SnmpPDU{Name: scalar, Type: gosnmp.Gauge32, Value: v})
@@ -99,12 +101,6 @@ func (a *agent) rows(entry string) int {
 		}
 	}
 	return n
-}
-
-func (a *agent) cell(oid string) any {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.cells[oid].Value
 }
 
 func (a *agent) setCount() int {
@@ -181,6 +177,8 @@ func (a *agent) answer(req *gosnmp.SnmpPacket) *gosnmp.SnmpPacket {
 		var at int
 		res.Error, at = a.commit(req.Variables)
 		res.ErrorIndex = uint8(at)
+	default:
+		return nil // nothing else is asked
 	}
 	return res
 }
@@ -402,11 +400,11 @@ func (a *agent) config() Config {
 	addr := a.conn.LocalAddr().(*net.UDPAddr)
 	return Config{
 		PE: "pe1", RouterID: pe1, Address: addr.String(), Owner: owner, Names: testNames,
-		Timeout: 300 * time.Millisecond, Retries: -1, Bandwidth: true,
+		Timeout: a.timeout, Retries: -1,
 		dial: func(ctx context.Context) (*gosnmp.GoSNMP, error) {
 			c := &gosnmp.GoSNMP{
 				Target: "127.0.0.1", Port: uint16(addr.Port), Version: gosnmp.Version2c, Community: "public",
-				Context: ctx, Timeout: 300 * time.Millisecond,
+				Context: ctx, Timeout: a.timeout,
 			}
 			return c, c.Connect()
 		},

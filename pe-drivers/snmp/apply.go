@@ -80,7 +80,7 @@ func (w *writer) signal(ctx context.Context, op driver.Signal) error {
 	if err := checkHops(l.ERO); err != nil {
 		return w.refuse(driver.ErrUnsupported, op, err.Error(), "")
 	}
-	if l.Bandwidth > 0 && !w.d.cfg.Bandwidth {
+	if l.Bandwidth > 0 && w.d.cfg.NoBandwidth {
 		return w.refuse(driver.ErrUnsupported, op, "the PE reserves no bandwidth by SNMP", "set the policy's bandwidth to 0")
 	}
 	if done, err := w.existing(ctx, op, lsrID(egress)); done || err != nil {

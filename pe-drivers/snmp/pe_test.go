@@ -30,7 +30,7 @@ func peConfig(p *petest.PE) Config {
 		PE: p.Node.Name, RouterID: p.Node.RouterID, Address: p.SNMPAddr, Owner: owner, Names: driver.NewNames(ids),
 		User: p.Node.SNMP.User, AuthProtocol: "sha256", AuthPassword: p.Node.SNMP.AuthPassword,
 		PrivProtocol: "aes128", PrivPassword: p.Node.SNMP.PrivPassword,
-		Timeout: 2 * time.Second, Bandwidth: true,
+		Timeout: 2 * time.Second,
 	}
 }
 
@@ -138,7 +138,7 @@ func TestIntegrationCredentials(t *testing.T) {
 		d := New(cfg)
 		_, err := d.State(t.Context())
 		var e *driver.Error
-		if !errors.As(err, &e) || e.Kind != driver.ErrAuth || e.Detail != c.detail || e.PE != "pe1" || e.Remedy == "" {
+		if !errors.As(err, &e) || !errors.Is(e.Kind, driver.ErrAuth) || e.Detail != c.detail || e.PE != "pe1" || e.Remedy == "" {
 			t.Errorf("wrong %s: %v, want %s with a remedy", c.name, err, c.detail)
 		}
 		for _, secret := range []string{cfg.AuthPassword, cfg.PrivPassword} {

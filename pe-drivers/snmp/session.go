@@ -79,9 +79,12 @@ func (s *session) dialV3(ctx context.Context) (*gosnmp.GoSNMP, error) {
 }
 
 func splitAddress(a string) (host string, port uint16, err error) {
+	if !strings.Contains(a, ":") || strings.HasSuffix(a, "]") { // without a port
+		return strings.Trim(a, "[]"), 161, nil
+	}
 	host, p, err := net.SplitHostPort(a)
 	if err != nil {
-		return strings.Trim(a, "[]"), 161, nil //nolint:nilerr // an address without a port
+		return "", 0, err
 	}
 	n, err := strconv.ParseUint(p, 10, 16)
 	return host, uint16(n), err
@@ -92,7 +95,7 @@ func splitAddress(a string) (host string, port uint16, err error) {
 func (s *session) do(ctx context.Context, step string, retries int, request func(*gosnmp.GoSNMP) (*gosnmp.SnmpPacket, error)) (*gosnmp.SnmpPacket, error) {
 	fresh := s.conn == nil
 	r, err := s.once(ctx, retries, request)
-	if err != nil && !fresh && usmError(err) == gosnmp.ErrUnknownEngineID {
+	if !fresh && errors.Is(err, gosnmp.ErrUnknownEngineID) {
 		r, err = s.once(ctx, retries, request)
 	}
 	if err != nil {
@@ -161,7 +164,7 @@ func (s *session) privacyWrong(c *gosnmp.GoSNMP) bool {
 	if err != nil {
 		err = cmp.Or(t.report(), usmError(err))
 	}
-	return err == nil || err == gosnmp.ErrUnknownSecurityLevel
+	return err == nil || errors.Is(err, gosnmp.ErrUnknownSecurityLevel)
 }
 
 // tap remembers the last message that came in. A Report that tells of a wrong
@@ -196,10 +199,10 @@ func (t *tap) report() error {
 		SecurityParameters: &gosnmp.UsmSecurityParameters{UserName: "-"},
 	}
 	p, err := c.SnmpDecodePacket(t.last)
-	if err != nil || p.PDUType != gosnmp.Report || len(p.Variables) != 1 {
-		return nil
+	if err == nil && p.PDUType == gosnmp.Report && len(p.Variables) == 1 {
+		return usmReports[strings.TrimPrefix(p.Variables[0].Name, ".")]
 	}
-	return usmReports[strings.TrimPrefix(p.Variables[0].Name, ".")]
+	return nil
 }
 
 // usmReports are the counters that a Report names (RFC 3414, section 5).

@@ -40,8 +40,8 @@ type Config struct {
 	// ReadOnly is for agents that serve MPLS-TE-STD-MIB for reading and no
 	// MPLS-FTN-STD-MIB (Cisco): nothing is ever set, FTNs are not read.
 	ReadOnly bool
-	// Bandwidth: the agent accepts rows of mplsTunnelResourceTable.
-	Bandwidth bool
+	// NoBandwidth: the agent takes no rows of mplsTunnelResourceTable.
+	NoBandwidth bool
 	// Timeout of one request, 2 s by default; reads are sent Retries times more, 2
 	// by default, -1 for none. A SET is sent once: sent again, it would be refused
 	// by the very row that it made.
@@ -52,7 +52,7 @@ type Config struct {
 	MaxMessage int
 	// MaxRepetitions is how many rows one GETBULK asks for; 40 by default.
 	MaxRepetitions int
-	// Log may be nil.
+	// Log may be nil. It should carry the PE's name.
 	Log *zap.Logger
 
 	// dial replaces the transport in tests of this package.
@@ -70,7 +70,7 @@ func New(cfg Config) driver.Driver {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	return &snmpDriver{cfg: cfg, session: session{cfg: cfg, log: cfg.Log.With(zap.String("pe", cfg.PE))}}
+	return &snmpDriver{cfg: cfg, session: session{cfg: cfg, log: cfg.Log}}
 }
 
 func setDefault[T comparable](v *T, def T) {
@@ -93,7 +93,7 @@ func (d *snmpDriver) Capabilities() driver.Capabilities {
 	w := !d.cfg.ReadOnly
 	return driver.Capabilities{
 		Kind: "snmp", Write: w, FTN: w, Class: w,
-		ExplicitRoute: true, RecordRoute: true, Bandwidth: w && d.cfg.Bandwidth,
+		ExplicitRoute: true, RecordRoute: true, Bandwidth: w && !d.cfg.NoBandwidth,
 	}
 }
 

@@ -131,7 +131,7 @@ func TestDiesBetweenSets(t *testing.T) {
 
 func dieBetweenSets(t *testing.T, after int, lost, complete bool) {
 	a := newAgent(t)
-	a.separate, a.dieAfter, a.loseAnswer = true, after, lost
+	a.separate, a.dieAfter, a.loseAnswer, a.timeout = true, after, lost, 60*time.Millisecond
 	cfg := a.config()
 	cfg.MaxMessage = 700
 	d := New(cfg)
@@ -179,7 +179,7 @@ func TestRefusedLeavesNothing(t *testing.T) {
 	defer end()
 	err := d.Apply(t.Context(), driver.Signal{LSP: topology.LSP{Name: owner + "pe1-pe2/1", Egress: "pe2", ERO: hops("10.1.1.2", "10.1.2.2")}})
 	var e *driver.Error
-	if !errors.As(err, &e) || e.Kind != driver.ErrRejected {
+	if !errors.As(err, &e) || !errors.Is(e.Kind, driver.ErrRejected) {
 		t.Fatalf("Apply = %v", err)
 	}
 	if want := `SET mplsTunnelName.50000.1.184483841.184483842 = mpbox/lab/pe1-pe2/1`; e.Step != want {

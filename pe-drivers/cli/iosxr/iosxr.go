@@ -47,7 +47,7 @@ type Config struct {
 	NoDefaultTunnel bool
 	// Timeout of a command, 30 s by default; of a commit, 60 s; of connecting, 10 s.
 	Timeout, CommitTimeout, ConnectTimeout time.Duration
-	// Log may be nil.
+	// Log may be nil. It should carry the PE's name.
 	Log *zap.Logger
 }
 
@@ -68,7 +68,7 @@ func newDriver(cfg Config) *xrDriver {
 	}
 	return &xrDriver{
 		cfg:     cfg,
-		session: session{cfg: cfg, log: cfg.Log.With(zap.String("pe", cfg.PE))},
+		session: session{cfg: cfg, log: cfg.Log},
 		plan:    planner{naming: newNaming(cfg.Owner), names: cfg.Names, tunnelIDs: cfg.TunnelIDs, noDefault: cfg.NoDefaultTunnel},
 	}
 }

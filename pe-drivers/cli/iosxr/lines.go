@@ -78,9 +78,9 @@ func tunnelLines(from, to *config) []string {
 		if have.shutdown && !want.shutdown {
 			body = append(body, "no shutdown")
 		}
-		switch {
-		case want.class == have.class:
-		case want.class == 0:
+		switch want.class {
+		case have.class:
+		case 0:
 			body = append(body, "no forward-class")
 		default:
 			body = append(body, fmt.Sprintf("forward-class %d", want.class))
