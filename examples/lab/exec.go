@@ -37,12 +37,12 @@ type batch []string
 
 func (b *batch) add(format string, a ...any) { *b = append(*b, fmt.Sprintf(format, a...)) }
 
-// runIn runs the lines in a namespace, in one process.
-func (b batch) run(ctx context.Context, tool, namespace string) error {
+// run runs the lines in a namespace, in one process. flags go before them.
+func (b batch) run(ctx context.Context, tool, namespace string, flags ...string) error {
 	if len(b) == 0 {
 		return nil
 	}
-	_, err := runIn(ctx, strings.Join(b, "\n")+"\n", tool, "-n", namespace, "-batch", "-")
+	_, err := runIn(ctx, strings.Join(b, "\n")+"\n", tool, append(flags, "-n", namespace, "-batch", "-")...)
 	return err
 }
 

@@ -189,10 +189,13 @@ func (l *Lab) Noc() string { return l.ns("noc") }
 // Fab is the namespace of the switches.
 func (l *Lab) Fab() string { return l.ns("fab") }
 
-func (l *Lab) ovsDir() string         { return filepath.Join(l.RunDir, "ovs") }
-func (l *Lab) dbSocket() string       { return filepath.Join(l.ovsDir(), "db.sock") }
-func (l *Lab) vswitchdCtl() string    { return filepath.Join(l.ovsDir(), "vswitchd.ctl") }
-func (l *Lab) openflowSocket() string { return filepath.Join(l.RunDir, "openflow.sock") }
+func (l *Lab) ovsDir() string      { return filepath.Join(l.RunDir, "ovs") }
+func (l *Lab) dbSocket() string    { return filepath.Join(l.ovsDir(), "db.sock") }
+func (l *Lab) vswitchdCtl() string { return filepath.Join(l.ovsDir(), "vswitchd.ctl") }
+
+// openflowSocket is where mpbox listens: vswitchd connects to unix sockets in its
+// own run folder only.
+func (l *Lab) openflowSocket() string { return filepath.Join(l.ovsDir(), "openflow.sock") }
 
 // ConfigFile is mpbox's configuration for this lab.
 func (l *Lab) ConfigFile() string { return filepath.Join(l.RunDir, "mpbox.yaml") }

@@ -40,19 +40,30 @@ func (l *Lab) routeBySource(ctx context.Context, h *Host) error {
 	if len(h.Interfaces) < 2 {
 		return nil
 	}
-	var b batch
+	v4, v6 := batch{}, batch{}
 	for k, hi := range h.Interfaces {
 		table := 100 + k
 		for _, gw := range hi.Gateways {
+			b := &v4
+			if gw.Is6() {
+				b = &v6
+			}
 			b.add("route add default via %s dev %s table %d", gw, hi.Name, table)
 		}
 		seen := map[netip.Prefix]bool{}
 		for _, a := range hi.Addresses {
+			b := &v4
+			if a.Addr().Is6() {
+				b = &v6
+			}
 			if p := a.Masked(); !seen[p] {
 				seen[p] = true
 				b.add("rule add from %s table %d", p, table)
 			}
 		}
 	}
-	return b.run(ctx, "ip", h.Namespace)
+	if err := v4.run(ctx, "ip", h.Namespace); err != nil {
+		return err
+	}
+	return v6.run(ctx, "ip", h.Namespace, "-6")
 }
