@@ -61,8 +61,15 @@ type State struct {
 	At time.Time
 	// LSPs that begin at this PE, its own and others'.
 	LSPs []topology.LSP
-	// FTNs of this PE, its own and others' where the driver can see these.
+	// FTNs of this PE, its own and others' where the driver can see these. One of
+	// ours that is not in effect, because part of it is missing, has no LSP or no
+	// FEC.Interface: Bind completes it, Unbind removes it.
 	FTNs []topology.FTN
+	// HalfMade names those of LSPs that are ours and not complete, because a PE or
+	// mpbox died between two writes: they are down, their Reason says what is
+	// missing. Signal completes one, Release removes it. Drivers whose writes are
+	// atomic have none.
+	HalfMade []string
 }
 
 // Op is one operation on a PE. Each is idempotent.

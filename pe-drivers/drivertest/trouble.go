@@ -110,6 +110,9 @@ func (r *run) halfMade() {
 	if got, ok := r.find(l.Name); !ok || got.Oper == topology.OperUp || got.Reason == "" {
 		r.Errorf("half-made LSP: found %t, %+v; want it told as down, with a reason", ok, got)
 	}
+	if half := r.state().HalfMade; !slices.Equal(half, []string{l.Name}) {
+		r.Errorf("half-made LSPs %v, want %s", half, l.Name)
+	}
 	if got, ok := r.findFTN(f.Name); r.caps.FTN && (!ok || got.FEC.Interface != "" && got.LSP != "") {
 		r.Errorf("half-made class: found %t, %+v; want it told as not in effect", ok, got)
 	}
@@ -119,6 +122,9 @@ func (r *run) halfMade() {
 	r.h.HalfMade(r, l.Name, f.Name)
 	r.apply(driver.Signal{LSP: l})
 	r.up(l.Name)
+	if half := r.state().HalfMade; len(half) != 0 {
+		r.Errorf("half-made LSPs %v, want none any more", half)
+	}
 	if r.caps.FTN {
 		r.apply(driver.Bind{FTN: f})
 		r.bound(f)

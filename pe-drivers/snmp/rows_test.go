@@ -211,7 +211,10 @@ func TestDecodeTunnels(t *testing.T) {
 		AdminUp: true, Oper: topology.OperUp, SetupPriority: 5, HoldPriority: 4,
 		IncludeAny: 1, IncludeAll: 2, ExcludeAny: 0xffffffff, TunnelID: 50000,
 	}
-	got := inv.lsps(testNames)
+	got, half := inv.lsps(testNames)
+	if len(half) != 0 {
+		t.Errorf("half-made: %v", half)
+	}
 	if diff := cmp.Diff([]topology.LSP{want}, got, cmpopts.EquateComparable(topology.Hop{})); diff != "" {
 		t.Error(diff)
 	}
@@ -224,7 +227,7 @@ func TestDecodeTunnels(t *testing.T) {
 		}
 	}
 	inv.tunnels[0].oper = 7
-	if got := inv.lsps(driver.Names{})[0]; got.Reason != "mplsTunnelOperStatus is lowerLayerDown(7)" || got.RRO != nil || got.Egress != "10.255.0.2" {
+	if got := inv.lsp(inv.tunnels[0], driver.Names{}); got.Reason != "mplsTunnelOperStatus is lowerLayerDown(7)" || got.RRO != nil || got.Egress != "10.255.0.2" {
 		t.Errorf("down: %+v", got)
 	}
 }

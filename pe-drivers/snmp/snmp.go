@@ -109,5 +109,7 @@ func (d *snmpDriver) State(ctx context.Context) (driver.State, error) {
 	if err != nil {
 		return driver.State{}, err
 	}
-	return driver.State{At: time.Now(), LSPs: inv.lsps(d.cfg.Names), FTNs: inv.boundFTNs()}, nil
+	s := driver.State{At: time.Now(), FTNs: inv.boundFTNs()}
+	s.LSPs, s.HalfMade = inv.lsps(d.cfg.Names)
+	return s, nil
 }

@@ -178,11 +178,15 @@ func (inv *inventory) owned(name string) bool {
 	return inv.owner != "" && strings.HasPrefix(name, inv.owner)
 }
 
-// lsps gives the PE's LSPs, and as LSPs that are down what is half-made of ours.
-func (inv *inventory) lsps(names driver.Names) []topology.LSP {
-	out := make([]topology.LSP, 0, len(inv.tunnels))
+// lsps gives the PE's LSPs, and as LSPs that are down what is half-made of ours,
+// with the names of these.
+func (inv *inventory) lsps(names driver.Names) (out []topology.LSP, half []string) {
+	out = make([]topology.LSP, 0, len(inv.tunnels))
 	for _, t := range inv.heads() {
 		out = append(out, inv.lsp(t, names))
+		if t.rowStatus != rowActive && inv.owned(t.name) {
+			half = append(half, t.name)
+		}
 	}
 	made := make(map[string]bool, len(out))
 	for _, l := range out {
@@ -194,12 +198,13 @@ func (inv *inventory) lsps(names driver.Names) []topology.LSP {
 			continue // told already; Release cleans both
 		}
 		made[name] = true
+		half = append(half, name)
 		out = append(out, topology.LSP{
 			Name: name, Ingress: names.Name(inv.routerID), ERO: inv.hops[list].route(0), Oper: topology.OperDown,
 			Reason: fmt.Sprintf("half-made: hop list %d has no tunnel", list),
 		})
 	}
-	return out
+	return out, half
 }
 
 // heads gives one row for each tunnel: agents may show, next to the row that was
