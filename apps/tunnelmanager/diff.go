@@ -51,7 +51,9 @@ func diff(in diffInput) []driver.Op {
 		ftns[f.Name] = f
 	}
 	for _, name := range sortedKeys(in.want) {
-		if _, ok := lsps[name]; !ok && !in.held(name) {
+		_, ok := lsps[name]
+		// One that is half-made is told, but only signalling it again makes it whole.
+		if (!ok || slices.Contains(in.have.HalfMade, name)) && !in.held(name) {
 			ops = append(ops, driver.Signal{LSP: in.want[name]})
 		}
 	}
