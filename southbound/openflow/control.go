@@ -171,11 +171,9 @@ func (s *Session) introduce(body []byte) error {
 func (s *Session) refused(m []byte) error {
 	s.stats.errors.Add(1)
 	e, err := parseError(m)
-	if err != nil {
-		s.stats.malformed.Add(1)
-		return nil
-	}
 	switch {
+	case err != nil:
+		s.stats.malformed.Add(1)
 	case s.handler == nil:
 		return fmt.Errorf("in the handshake: %w", e)
 	case !s.requests.refuse(e):

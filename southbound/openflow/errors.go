@@ -19,7 +19,7 @@ var (
 	// ErrSilent: the switch did not answer an echo request in time.
 	ErrSilent = errors.New("switch does not answer echo requests")
 	// ErrBacklog: the switch does not read what is sent to it.
-	ErrBacklog = errors.New("switch does not read: too much waits to be sent")
+	ErrBacklog = errors.New("switch does not read what is sent to it")
 	// ErrClosed: the session is over.
 	ErrClosed = errors.New("OpenFlow session closed")
 	// ErrHandshake: the switch did not introduce itself in time.

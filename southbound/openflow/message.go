@@ -3,6 +3,7 @@ package openflow
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -90,7 +91,7 @@ func decode(b []byte, v io.ReaderFrom) error {
 	decodeMu.Lock()
 	defer decodeMu.Unlock()
 	if _, err := v.ReadFrom(bytes.NewReader(b)); err != nil {
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		return err

@@ -40,7 +40,8 @@ func (v *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer stop()
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
-	ctx, cancel := context.WithCancel(ctx)
+	// When accepting fails, the sessions end too.
+	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for {
 		c, err := l.Accept()
@@ -67,7 +68,7 @@ func (v *Server) Serve(ctx context.Context, l net.Listener) error {
 		sessions.Go(func() {
 			defer v.sessions.Add(-1)
 			s := NewSession(c, v.cfg, v.open)
-			err := s.Run(ctx)
+			err := s.Run(running)
 			// A session that was opened is logged by its handler.
 			if s.handler == nil && err != nil {
 				v.log.Info("switch refused", zap.String("remote", s.remote), zap.Error(err))

@@ -3,8 +3,10 @@ package openflow
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,6 +141,9 @@ func (s *Session) Err() error {
 	}
 }
 
+// lastWords limits how long the end of a session waits for the switch to read.
+const lastWords = time.Second
+
 // Close ends the session. The first cause is kept.
 func (s *Session) Close(cause error) {
 	s.closeOnce.Do(func() {
@@ -148,13 +153,10 @@ func (s *Session) Close(cause error) {
 		s.cause = cause
 		close(s.done)
 		s.requests.fail(fmt.Errorf("%w: %w", ErrClosed, cause))
-		// What was said last (HELLO_FAILED) should still be read by the switch; a
-		// switch that does not read must not hold us up.
-		if b := s.out.close(); len(b) > 0 {
-			_ = s.conn.SetWriteDeadline(time.Now().Add(time.Second))
-			_, _ = s.conn.Write(b)
-		}
-		_ = s.conn.Close()
+		// The reader stops. The writer still sends what was said last (HELLO_FAILED),
+		// but a switch that does not read holds nobody up; then Run closes.
+		_ = s.conn.SetReadDeadline(time.Now())
+		_ = s.conn.SetWriteDeadline(time.Now().Add(lastWords))
 	})
 }
 
@@ -179,6 +181,7 @@ func (s *Session) Run(ctx context.Context) error {
 		writer.Wait()
 	}
 	s.Close(err)
+	_ = s.conn.Close()
 	if s.handler != nil {
 		s.handler.Closed(s, s.cause)
 	}
@@ -264,32 +267,49 @@ func (s *Session) write() {
 	defer handshake.Stop()
 	opened := s.opened
 	for {
+		var err error
 		select {
 		case <-s.done:
+			if b := s.out.close(); len(b) > 0 {
+				_, _ = s.conn.Write(b) // its deadline was set by Close
+			}
 			return
 		case <-opened:
 			handshake.Stop()
 			opened = nil
 		case <-handshake.C:
-			s.Close(ErrHandshake)
-			return
+			err = ErrHandshake
 		case <-s.out.wake:
-			b := s.out.take()
-			if len(b) == 0 {
-				continue
-			}
-			if _, err := s.conn.Write(b); err != nil {
-				s.Close(fmt.Errorf("write to switch: %w", err))
-				return
-			}
-			s.out.sent(b)
+			err = s.flush()
 		case <-tick.C:
-			if err := s.checkAlive(); err != nil {
-				s.Close(err)
-				return
-			}
+			err = s.checkAlive()
+		}
+		if err != nil {
+			s.Close(err)
 		}
 	}
+}
+
+// flush sends what is pending.
+func (s *Session) flush() error {
+	b := s.out.take()
+	if len(b) == 0 {
+		return nil
+	}
+	// A switch that takes nothing for so long is dead, whatever it says.
+	_ = s.conn.SetWriteDeadline(time.Now().Add(s.cfg.EchoTimeout))
+	if s.Err() != nil {
+		_ = s.conn.SetWriteDeadline(time.Now().Add(lastWords)) // closed meanwhile
+	}
+	_, err := s.conn.Write(b)
+	s.out.sent(b)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%w for %s", ErrBacklog, s.cfg.EchoTimeout)
+	case err != nil:
+		return fmt.Errorf("write to switch: %w", err)
+	}
+	return nil
 }
 
 // checkAlive asks a silent switch whether it lives (section 6.3.3 leaves the time
