@@ -108,7 +108,10 @@ func (s *search) run() error {
 		s.exact = true
 		return nil
 	}
-	if s.only != onlyBranch {
+	// The bounds of branch and bound are sharp in links and nodes; they know little
+	// of SRLGs and nothing of the constraints on whole paths.
+	sharp := !s.level.srlgs() && !s.c.onPaths()
+	if !sharp && s.only != onlyBranch || s.only == onlySets {
 		if done, err := s.small(); done || err != nil {
 			return err
 		}
@@ -116,7 +119,13 @@ func (s *search) run() error {
 	if p, enough := s.greedy(); !enough {
 		return s.tooFew(p, -1)
 	}
-	s.exact = b.run()
+	whole := s.budget
+	if s.exact = b.run(); !s.exact && sharp && s.only == 0 {
+		s.budget = whole / 4
+		if done, err := s.small(); done || err != nil {
+			return err
+		}
+	}
 	return s.unfound()
 }
 

@@ -70,6 +70,11 @@ func (c *Constraints) limiting() bool {
 		c.MaxDelay > 0 || c.MaxDelaySpread > 0 || len(c.AvoidNodes)+len(c.RequireNodes) > 0
 }
 
+// onPaths tells whether whole paths are constrained, not only their links.
+func (c *Constraints) onPaths() bool {
+	return c.MaxHops > 0 || c.MaxDelay > 0 || c.MaxDelaySpread > 0 || len(c.RequireNodes) > 0
+}
+
 // Shared is what two or more paths of a set have in common, sorted.
 type Shared struct {
 	Nodes []string `json:"nodes"`
