@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -218,6 +223,64 @@ func TestIntegrationAgentRestarts(t *testing.T) {
 			t.Errorf("hop %v is left", id)
 		}
 	}
+}
+
+// An agent that comes back with another engine id costs a second message, not a
+// failed call.
+func TestIntegrationEngineID(t *testing.T) {
+	itest.Need(t, "snmpd")
+	dir := t.TempDir()
+	port, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := port.LocalAddr().String()
+	_ = port.Close()
+	start := func(engine string) (stop func()) {
+		conf := filepath.Join(dir, engine)
+		text := "agentAddress udp:" + addr + "\nexactEngineID " + engine + "\ncreateUser u SHA-256 auth-secret AES priv-secret\nrwuser u authPriv\n"
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("snmpd", "-f", "-C", "-c", conf, "-Lf", "/dev/null")
+		cmd.Env = append(os.Environ(), "SNMP_PERSISTENT_DIR="+conf+".d")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return sync.OnceFunc(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	}
+	d := New(Config{PE: "pe1", RouterID: pe1, Address: addr, User: "u", AuthPassword: "auth-secret", PrivPassword: "priv-secret", Timeout: 200 * time.Millisecond, Retries: 20}).(*snmpDriver)
+	defer func() { _ = d.Close() }()
+	ask := func() {
+		t.Helper()
+		v, err := d.session.get(t.Context(), sysUpTime)
+		if err != nil || v[0] == nil {
+			t.Fatalf("sysUpTime = %v, %v", v, err)
+		}
+	}
+	stop := start("0x80001f8804706531")
+	defer stop()
+	for deadline := time.Now().Add(10 * time.Second); ; { // until it listens
+		if _, err := d.session.get(t.Context(), sysUpTime); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	stop()
+	defer start("0x80001f8804706532")()
+	probe := New(d.cfg).(*snmpDriver)
+	defer func() { _ = probe.Close() }()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if _, err := probe.session.get(t.Context(), sysUpTime); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	ask()
 }
 
 func has(s driver.State, name string) bool {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
@@ -180,8 +181,9 @@ func TestTopologyOfPE(t *testing.T) {
 // A router that restarts costs one failed call, and the next one logs in again.
 func TestReconnect(t *testing.T) {
 	p, cfg := startPE(t)
+	// The router restarts: what runs for it later is not the driver's.
+	router := goleak.IgnoreCurrent()
 	d := New(cfg)
-	defer func() { _ = d.Close() }()
 	if _, err := d.State(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -193,6 +195,12 @@ func TestReconnect(t *testing.T) {
 	if _, err := d.State(t.Context()); err != nil {
 		t.Errorf("the router is back: %v", err)
 	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	p.StopProcess()
+	goleak.VerifyNone(t, router)
+	p.StartProcess()
 }
 
 func TestHostKey(t *testing.T) {

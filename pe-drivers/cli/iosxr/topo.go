@@ -1,7 +1,6 @@
 package iosxr
 
 import (
-	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -172,11 +171,8 @@ func buildTED(nodes []*teNode, names driver.Names, version uint64) (*topology.TE
 	network := make(map[string][]end)
 	told := collect(nodes)
 	for _, n := range nodes {
-		if n.network {
-			continue
-		}
-		if !n.routerID.IsValid() {
-			return nil, fmt.Errorf("node %s has no MPLS TE id", n.igpID)
+		if n.network || !n.routerID.IsValid() || n.routerID.IsUnspecified() {
+			continue // a pseudo node, or a router without MPLS-TE
 		}
 		if _, twice := index[n.igpID]; twice {
 			continue // the node in another area
