@@ -1,0 +1,382 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"mpbox/internal/itest"
+)
+
+// Kernel MPTCP between two namespaces, recorded at several places, against the
+// oracle. Not a test by itself: a host's process, run inside a namespace.
+func TestHelperMPTCPHost(t *testing.T) {
+	switch role := os.Getenv("MPBOX_TEST_HOST"); role {
+	case "":
+		t.Skip("runs only inside the integration test")
+	case "server":
+		helperServer()
+	default:
+		helperClient(role)
+	}
+	os.Exit(0)
+}
+
+const helperChunk = 20_000
+
+func helperServer() {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(true)
+	l, err := lc.Listen(context.Background(), "tcp", "[::]:5001")
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	fmt.Println("up")
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			_, _ = io.Copy(c, c)
+			_ = c.Close()
+		}()
+	}
+}
+
+// helperClient talks to an address, and obeys the lines on its standard input.
+func helperClient(addr string) {
+	var d net.Dialer
+	d.SetMultipathTCP(os.Getenv("MPBOX_TEST_PLAIN") == "")
+	d.Timeout = 5 * time.Second
+	c, err := d.Dial("tcp", addr)
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	buf := make([]byte, helperChunk)
+	exchange := func() {
+		go func() { _, _ = c.Write(make([]byte, helperChunk)) }()
+		if _, err := io.ReadFull(c, buf); err != nil {
+			fmt.Println("error", err)
+			return
+		}
+		fmt.Println("up")
+	}
+	exchange()
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		switch in.Text() {
+		case "more":
+			exchange()
+		case "reset":
+			_ = c.(*net.TCPConn).SetLinger(0)
+			_ = c.Close()
+			fmt.Println("up")
+			return
+		}
+	}
+	_ = c.Close()
+}
+
+// mptcpNet is two hosts, joined by two links.
+type mptcpNet struct {
+	t              *testing.T
+	client, server string // namespaces
+	dir            string
+}
+
+func shell(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func (n *mptcpNet) in(ns string, args ...string) string {
+	n.t.Helper()
+	return shell(n.t, "ip", append([]string{"netns", "exec", ns}, args...)...)
+}
+
+func newMPTCPNet(t *testing.T) *mptcpNet {
+	itest.Need(t, "ip", "tcpdump", "tshark")
+	id := strconv.Itoa(os.Getpid() % 100000)
+	n := &mptcpNet{t: t, client: "mpdc" + id, server: "mpds" + id, dir: t.TempDir()}
+	for _, ns := range []string{n.client, n.server} {
+		shell(t, "ip", "netns", "add", ns)
+		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
+		shell(t, "ip", "-n", ns, "link", "set", "lo", "up")
+	}
+	for i := range 2 {
+		c, s := fmt.Sprintf("c%d", i), fmt.Sprintf("s%d", i)
+		shell(t, "ip", "-n", n.client, "link", "add", c, "type", "veth", "peer", "name", s, "netns", n.server)
+		for _, e := range []struct {
+			ns, dev string
+			host    int
+		}{{n.client, c, 1}, {n.server, s, 2}} {
+			shell(t, "ip", "-n", e.ns, "link", "set", e.dev, "up")
+			for _, extra := range []int{0, 10} {
+				shell(t, "ip", "-n", e.ns, "addr", "add", fmt.Sprintf("10.9%d.0.%d/24", i+1, e.host+extra), "dev", e.dev)
+				shell(t, "ip", "-n", e.ns, "addr", "add", fmt.Sprintf("fd9%d::%d/64", i+1, e.host+extra), "dev", e.dev, "nodad",
+					"preferred_lft", map[int]string{0: "forever", 10: "0"}[extra]) // the first is what connections begin from
+			}
+		}
+	}
+	return n
+}
+
+// capture starts tcpdump on an interface; the function that it gives ends it.
+func (n *mptcpNet) capture(ns, dev, file string) (stop func()) {
+	n.t.Helper()
+	cmd := exec.Command("ip", "netns", "exec", ns, "tcpdump", "-i", dev, "-n", "-s", "300", "-U", "--immediate-mode", "-Z", "root",
+		"-w", filepath.Join(n.dir, file), "tcp")
+	errs, err := cmd.StderrPipe()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	lines := bufio.NewScanner(errs)
+	for lines.Scan() && !strings.Contains(lines.Text(), "listening on") {
+	}
+	return func() {
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		for lines.Scan() {
+		}
+		_ = cmd.Wait()
+	}
+}
+
+// host runs a helper; say sends it a line and waits for its answer.
+type host struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	lines *bufio.Scanner
+}
+
+func (n *mptcpNet) host(ns, role string, env ...string) *host {
+	n.t.Helper()
+	h := &host{t: n.t, cmd: exec.Command("ip", "netns", "exec", ns, os.Args[0], "-test.run=^TestHelperMPTCPHost$")}
+	h.cmd.Env = append(append(os.Environ(), "MPBOX_TEST_HOST="+role), env...)
+	var err error
+	if h.in, err = h.cmd.StdinPipe(); err != nil {
+		n.t.Fatal(err)
+	}
+	out, err := h.cmd.StdoutPipe()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if err := h.cmd.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	h.lines = bufio.NewScanner(out)
+	h.wait()
+	return h
+}
+
+func (h *host) wait() {
+	h.t.Helper()
+	if !h.lines.Scan() || h.lines.Text() != "up" {
+		h.t.Fatalf("host: %q %v", h.lines.Text(), h.lines.Err())
+	}
+}
+
+func (h *host) say(line string) {
+	h.t.Helper()
+	if _, err := io.WriteString(h.in, line+"\n"); err != nil {
+		h.t.Fatal(err)
+	}
+	h.wait()
+}
+
+func (h *host) end() {
+	_ = h.in.Close()
+	_ = h.cmd.Wait()
+}
+
+// counter reads an MPTCP counter of a namespace.
+func (n *mptcpNet) counter(ns, name string) int {
+	n.t.Helper()
+	var names []string
+	for line := range strings.Lines(n.in(ns, "cat", "/proc/net/netstat")) {
+		f := strings.Fields(line)
+		if f[0] != "MPTcpExt:" {
+			continue
+		}
+		if names == nil {
+			names = f
+			continue
+		}
+		for i, v := range f {
+			if names[i] == name {
+				x, _ := strconv.Atoi(v)
+				return x
+			}
+		}
+	}
+	return 0
+}
+
+// eventually waits until f holds.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
+		if f() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+func (n *mptcpNet) quiet() {
+	n.t.Helper()
+	eventually(n.t, "no open connection", func() bool {
+		for _, ns := range []string{n.client, n.server} {
+			if out := n.in(ns, "ss", "-Htn", "state", "connected", "exclude", "time-wait"); strings.TrimSpace(out) != "" {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestIntegrationDetectKernelMPTCP(t *testing.T) {
+	n := newMPTCPNet(t)
+	server := n.host(n.server, "server")
+	defer server.end()
+	defer func() { _ = server.cmd.Process.Kill() }()
+
+	for _, tc := range []struct {
+		name string
+		addr string
+		// Endpoints of the hosts, and how many joins they make.
+		client, server []string
+		joins          int
+		act            func(c *host)
+		plain          bool
+	}{
+		{name: "v4 one path", addr: "10.91.0.2:5001"},
+		{name: "v6 one path", addr: "[fd91::2]:5001"},
+		{name: "plain TCP falls back", addr: "10.91.0.2:5001", plain: true},
+		{name: "v4 several paths", addr: "10.91.0.2:5001", joins: 3,
+			client: []string{"10.91.0.11 subflow", "10.92.0.1 subflow", "10.92.0.11 subflow"}},
+		{name: "v6 several paths", addr: "[fd91::2]:5001", joins: 2,
+			client: []string{"fd91::11 subflow", "fd92::1 subflow"}},
+		{name: "address signalling, the second link sees only the join", addr: "10.91.0.2:5001", joins: 1,
+			server: []string{"10.92.0.2 signal"}},
+		{name: "mixed families", addr: "[fd91::2]:5001", joins: 1,
+			server: []string{"10.92.0.2 signal"}},
+		{name: "joins towards the client", addr: "10.91.0.2:5001", joins: 1,
+			client: []string{"10.92.0.1 port 7001 signal"}},
+		{name: "joins both ways", addr: "10.91.0.2:5001", joins: 2,
+			client: []string{"10.91.0.11 subflow", "10.92.0.1 port 7002 signal"}},
+		{name: "backup", addr: "10.91.0.2:5001", joins: 2,
+			client: []string{"10.91.0.11 subflow backup", "10.92.0.1 subflow"},
+			act: func(c *host) {
+				n.in(n.client, "ip", "mptcp", "endpoint", "change", "id", "2", "backup")
+				c.say("more")
+				n.in(n.client, "ip", "mptcp", "endpoint", "change", "id", "1", "nobackup")
+				c.say("more")
+			}},
+		{name: "address removed", addr: "10.91.0.2:5001", joins: 2,
+			client: []string{"10.91.0.11 subflow", "10.92.0.1 subflow"},
+			act: func(c *host) {
+				n.in(n.client, "ip", "mptcp", "endpoint", "delete", "id", "1")
+				c.say("more")
+			}},
+		{name: "fast close", addr: "10.91.0.2:5001", joins: 2,
+			client: []string{"10.91.0.11 subflow", "10.92.0.1 subflow"},
+			act:    func(c *host) { c.say("reset") }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			n.t = t
+			n.dir = t.TempDir()
+			for ns, endpoints := range map[string][]string{n.client: tc.client, n.server: tc.server} {
+				n.in(ns, "ip", "mptcp", "endpoint", "flush")
+				n.in(ns, "ip", "mptcp", "limits", "set", "subflows", "8", "add_addr_accepted", "8")
+				for _, e := range endpoints {
+					n.in(ns, append([]string{"ip", "mptcp", "endpoint", "add"}, strings.Fields(e)...)...)
+				}
+			}
+			joined := func() int {
+				return n.counter(n.client, "MPJoinAckRx") + n.counter(n.server, "MPJoinAckRx")
+			}
+			before := joined()
+			stops := []func(){
+				n.capture(n.client, "any", "client.pcap"),
+				n.capture(n.server, "s0", "first.pcap"),
+				n.capture(n.server, "s1", "second.pcap"),
+			}
+			var env []string
+			if tc.plain {
+				env = []string{"MPBOX_TEST_PLAIN=1"}
+			}
+			c := n.host(n.client, tc.addr, env...)
+			c.say("more")
+			eventually(t, fmt.Sprintf("%d joins", tc.joins), func() bool { return joined()-before >= tc.joins })
+			c.say("more")
+			if tc.act != nil {
+				tc.act(c)
+			}
+			c.end()
+			n.quiet()
+			for _, stop := range stops {
+				stop()
+			}
+			path := func(name string) string { return filepath.Join(n.dir, name) }
+			for _, files := range [][]string{
+				{path("client.pcap"), path("first.pcap"), path("second.pcap")},
+				{path("client.pcap")},
+				{path("first.pcap"), path("second.pcap")},
+				{path("second.pcap")}, // joins only, or nothing
+			} {
+				got, report := detected(t, files...)
+				compareReports(t, got, oracle(t, files...))
+				if len(files) != 3 {
+					continue
+				}
+				if want := 1; !tc.plain && len(report.Connections) != want {
+					t.Fatalf("%d connections, want %d", len(report.Connections), want)
+				}
+				if tc.plain {
+					if len(report.Connections) != 0 {
+						t.Fatalf("plain TCP listed: %v", report.Connections)
+					}
+					continue
+				}
+				n := 0
+				for _, s := range report.Connections[0].Subflows {
+					if s.Verified == nil || !*s.Verified {
+						t.Errorf("not verified: %+v", s)
+					}
+					if s.State != "closed" {
+						t.Errorf("not closed: %+v", s)
+					}
+					if s.Kind == "join" {
+						n++
+					}
+				}
+				if n != tc.joins {
+					t.Errorf("%d joins, want %d", n, tc.joins)
+				}
+			}
+		})
+	}
+}
