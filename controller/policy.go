@@ -26,7 +26,7 @@ func managerConfig(cfg *config.Config, p *places) (tunnelmanager.Config, error) 
 	}
 	for i := range cfg.PEs {
 		pe := &cfg.PEs[i]
-		out.PEs = append(out.PEs, tunnelmanager.PE{Name: pe.Name, Steer: tunnelmanager.Steer(pe.Steer), Poll: time.Duration(pe.Poll)})
+		out.PEs = append(out.PEs, tunnelmanager.PE{Name: pe.Name, Steer: tunnelmanager.Steer(pe.Steer), Poll: time.Duration(pe.Poll), TEDPoll: time.Duration(cfg.Topology.Poll)})
 	}
 	for i := range cfg.Policies {
 		pol, err := policy(&cfg.Policies[i])

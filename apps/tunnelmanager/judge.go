@@ -79,6 +79,10 @@ func (m *Manager) judgeOne(b *Binding, have map[string]topology.LSP, ftns map[st
 		b.Route = linkNames(m.ted, m.routeOf(l))
 	}
 	if !m.usable(l) {
+		if l.Oper == topology.OperUp {
+			pending("LSP is up on another route than planned")
+			return
+		}
 		pending("LSP is " + l.Oper.String() + reasonSuffix(l.Reason))
 		return
 	}

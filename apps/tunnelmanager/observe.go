@@ -40,7 +40,9 @@ func (m *Manager) onPE(r peReport, now time.Time) {
 		m.log.Info("PE reachable", zap.String("pe", p.Name), zap.Int("lsps", len(p.state.LSPs)), zap.Int("ftns", len(p.state.FTNs)))
 		m.record(now, Change{Action: "pe-back", Subject: p.Name, PE: p.Name, Result: ResultOK})
 	}
-	p.tedErr = r.tedErr
+	if r.tedRead {
+		p.tedErr = r.tedErr
+	}
 	if r.ted != nil {
 		p.tedAt = now
 		if p.ted == nil || !topology.Equal(p.ted, r.ted) {

@@ -180,6 +180,7 @@ func (m *Manager) reconcilePE(p *peState, have map[string]topology.LSP, now time
 		w.by(m.budget.Next(now, m.limits.MaxOpsPerMinute))
 	}
 	if len(ops) == 0 {
+		m.watchSignalled(p, now, w)
 		return
 	}
 	p.busy = true
@@ -189,6 +190,29 @@ func (m *Manager) reconcilePE(p *peState, have map[string]topology.LSP, now time
 			m.asked[s.LSP.Name] = now
 			w.by(now.Add(signalGrace))
 		}
+	}
+}
+
+// signalPoll is how often a PE is read while one of its LSPs is being signalled.
+const signalPoll = 50 * time.Millisecond
+
+// watchSignalled has a PE read again soon while an LSP that was asked for is not
+// up: flows wait for it.
+func (m *Manager) watchSignalled(p *peState, now time.Time, w *wake) {
+	for _, l := range p.state.LSPs {
+		if _, ok := m.want.lsps[p.Name][l.Name]; !ok || l.Oper == topology.OperUp || now.Sub(m.asked[l.Name]) > signalGrace {
+			continue
+		}
+		if again := p.state.At.Add(signalPoll); now.Before(again) {
+			w.by(again)
+			return
+		}
+		select {
+		case p.worker.poll <- struct{}{}:
+		default:
+		}
+		w.by(now.Add(signalPoll))
+		return
 	}
 }
 

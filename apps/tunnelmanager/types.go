@@ -47,7 +47,8 @@ type Attachment struct {
 type PE struct {
 	Name  string
 	Steer Steer
-	Poll  time.Duration
+	// Poll is how often its state is read, TEDPoll its TED at most.
+	Poll, TEDPoll time.Duration
 }
 
 // Policy is what connections that match are to be given.

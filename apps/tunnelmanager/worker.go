@@ -29,8 +29,10 @@ type peReport struct {
 	done   []driver.Op
 	failed []opError
 	// err is why the PE could not be read, or does not answer at all.
-	err    error
-	tedErr error
+	err error
+	// tedRead: ted and tedErr are news.
+	tedRead bool
+	tedErr  error
 }
 
 // opError is an operation that a PE did not accept.
@@ -48,6 +50,7 @@ type worker struct {
 	ops     chan []driver.Op // the manager sends when the worker is idle
 	poll    chan struct{}    // one slot: read now
 	report  chan<- peReport
+	tedRead time.Time
 }
 
 func newWorker(pe PE, conn Conn, timeout time.Duration, report chan<- peReport) *worker {
@@ -92,8 +95,10 @@ func (w *worker) visit(ctx context.Context, ops []driver.Op) peReport {
 	rctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	r.state, r.err = w.conn.Driver.State(rctx)
-	if w.conn.Topology != nil {
+	if now := time.Now(); w.conn.Topology != nil && now.Sub(w.tedRead) >= w.pe.TEDPoll {
+		w.tedRead = now
 		r.ted, r.tedErr = w.conn.Topology.Topology(rctx)
+		r.tedRead = true
 	}
 	return r
 }

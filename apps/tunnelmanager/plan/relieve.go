@@ -46,6 +46,36 @@ type neighbourhood struct {
 	p      *Planner
 	rnd    *rand.Rand
 	halves []*half
+	byPair map[*pairState][]*half
+	// onArc are the halves that rode each arc when it was made, age rounds ago.
+	onArc [][]*half
+	age   int
+}
+
+// index makes the lists that groups are taken from.
+func (ns *neighbourhood) index() {
+	if ns.byPair == nil {
+		ns.byPair = map[*pairState][]*half{}
+		for _, h := range ns.halves {
+			for i, q := range h.shape.pairs {
+				if i == 0 || h.shape.pairs[i-1] != q {
+					ns.byPair[q] = append(ns.byPair[q], h)
+				}
+			}
+		}
+	}
+	if ns.age--; ns.age > 0 {
+		return
+	}
+	ns.age = 100 + len(ns.halves)
+	ns.onArc = make([][]*half, len(ns.p.net.arcs))
+	for _, h := range ns.halves {
+		if h.bw > 0 {
+			for _, u := range h.chosen.arcs {
+				ns.onArc[u.arc] = append(ns.onArc[u.arc], h)
+			}
+		}
+	}
 }
 
 // collect finds the halves that may be moved: those that are planned for, and, as
@@ -213,27 +243,20 @@ func (ns *neighbourhood) pickGroup() []*half {
 			group = append(group, h)
 		}
 	}
+	ns.index()
 	switch way := ns.rnd.IntN(3); {
 	case way == 0:
 		first := ns.halves[ns.rnd.IntN(len(ns.halves))]
 		add(first)
-		on := slices.DeleteFunc(slices.Clone(ns.halves), func(h *half) bool {
-			return !slices.ContainsFunc(h.shape.pairs, func(q *pairState) bool { return slices.Contains(first.shape.pairs, q) })
-		})
+		on := ns.byPair[first.shape.pairs[ns.rnd.IntN(len(first.shape.pairs))]]
 		for range 2 * size {
 			add(on[ns.rnd.IntN(len(on))])
 		}
 	case p.over > 0:
-		if a := ns.hotArc(); a >= 0 {
-			var on []*half
-			for _, h := range ns.halves {
-				if h.bw > 0 && slices.ContainsFunc(h.chosen.arcs, func(u arcUse) bool { return u.arc == a }) {
-					on = append(on, h)
-				}
-			}
-			ns.rnd.Shuffle(len(on), func(i, j int) { on[i], on[j] = on[j], on[i] })
-			for _, h := range on[:min(len(on), 1+ns.rnd.IntN(3))] {
-				add(h)
+		if a := ns.hotArc(); a >= 0 && len(ns.onArc[a]) > 0 {
+			on := ns.onArc[a]
+			for range 1 + ns.rnd.IntN(3) {
+				add(on[ns.rnd.IntN(len(on))])
 			}
 		}
 	}
