@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
 
 	"mpbox/pe-drivers/driver"
 	"mpbox/topology"
@@ -269,6 +270,46 @@ func TestTruncated(t *testing.T) {
 				_, _ = buildTED(parseTopology(text[:i]), testNames, 1)
 			}
 		}
+	}
+}
+
+// Lines of other white space than blanks have no words either.
+func TestWhiteSpace(t *testing.T) {
+	for _, blank := range []string{"\v", "\f", "\t", "\u00a0", "\u2003", "\u0085"} {
+		c := parseConfig("interface tunnel-te1\n " + blank + "\n destination 10.0.0.1\npolicy-map p\n class " + blank + "\nclass-map " + blank + "\n")
+		if c.tunnels[1].destination != addr("10.0.0.1") {
+			t.Errorf("%q: %+v", blank, c.tunnels)
+		}
+	}
+}
+
+// Outputs with characters and pieces changed at random: what a noisy line or an
+// unknown release may show.
+func TestGarbled(t *testing.T) {
+	p := planner{naming: newNaming(owner), names: testNames, tunnelIDs: [2]uint32{50000, 50999}}
+	for _, name := range []string{"tunnels_detail.txt", "topology.txt", "running.txt"} {
+		whole := file(t, name)
+		rapid.Check(t, func(t *rapid.T) {
+			b := []byte(whole)
+			for range rapid.IntRange(0, 20).Draw(t, "changes") {
+				at := rapid.IntRange(0, len(b)-1).Draw(t, "at")
+				if rapid.Bool().Draw(t, "cut") {
+					b = append(b[:at], b[min(len(b), at+rapid.IntRange(0, 200).Draw(t, "length")):]...)
+				} else {
+					b[at] = rapid.Byte().Draw(t, "byte")
+				}
+				if len(b) == 0 {
+					return
+				}
+			}
+			text := string(b)
+			parseTunnels(text)
+			_, _ = buildTED(parseTopology(text), testNames, 1)
+			p.bindings(parseConfig(text))
+			for line := range strings.Lines(text) {
+				_, _ = parseACE(strings.TrimSpace(line))
+			}
+		})
 	}
 }
 

@@ -24,12 +24,11 @@ func parseTree(text string) []*node {
 	}
 	stack := []level{{-1, root}}
 	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, " \r\n")
-		word := strings.TrimLeft(line, " ")
+		word := strings.TrimSpace(line)
 		if word == "" || strings.HasPrefix(word, "!") {
 			continue
 		}
-		indent := len(line) - len(word)
+		indent := len(line) - len(strings.TrimLeft(line, " "))
 		for stack[len(stack)-1].indent >= indent {
 			stack = stack[:len(stack)-1]
 		}
