@@ -86,10 +86,23 @@ func (l *Lab) startPEs(ctx context.Context) error {
 
 // StartPE starts a PE process that is not running.
 func (l *Lab) StartPE(ctx context.Context, p *PE) error {
-	args := p.Command(l)
-	// setsid --fork: the process must outlive this one.
-	sh := []string{"--fork", "sh", "-c", `exec "$@" >>"$0" 2>&1 </dev/null`, p.LogFile}
+	return startDetached(ctx, p.LogFile, p.Command(l))
+}
+
+// startDetached starts a process that outlives this one.
+func startDetached(ctx context.Context, logFile string, args []string) error {
+	sh := []string{"--fork", "sh", "-c", `exec "$@" >>"$0" 2>&1 </dev/null`, logFile}
 	return run(ctx, "setsid", append(sh, args...)...)
+}
+
+// startGuard starts what restores port pairs on edge bridges when vswitchd is
+// restarted without a controller.
+func (l *Lab) startGuard(ctx context.Context) error {
+	return startDetached(ctx, filepath.Join(l.RunDir, "guard.log"), l.guardCommand())
+}
+
+func (l *Lab) guardCommand() []string {
+	return inNamespace(l.Fab(), l.Options.Binary, "tap", "guard", "--db", "unix:"+l.dbSocket())
 }
 
 // waitDial waits until a TCP port answers, from a namespace.

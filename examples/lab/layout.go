@@ -64,6 +64,7 @@ type Lab struct {
 type Host struct {
 	Name       string          `json:"name"`
 	VPN        string          `json:"vpn"`
+	Role       string          `json:"role"`
 	Namespace  string          `json:"namespace"`
 	Interfaces []HostInterface `json:"interfaces"`
 }
@@ -269,7 +270,7 @@ func (l *Lab) addPE(node int) {
 // addHost lays out a host, its attachments, and the VPN routes to it.
 func (l *Lab) addHost(number int) {
 	nh := l.Net.Lab.Hosts[number]
-	h := Host{Name: nh.Name, VPN: nh.VPN, Namespace: l.ns(nh.Name)}
+	h := Host{Name: nh.Name, VPN: nh.VPN, Role: nh.Role, Namespace: l.ns(nh.Name)}
 	for k, a := range nh.Attach {
 		p := l.pe(a.PE)
 		edge := l.edge(a.PE)

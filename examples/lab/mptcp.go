@@ -6,9 +6,11 @@ import (
 	"net/netip"
 )
 
-// SetSubflows makes every host open that many subflows per connection, from its
-// first addresses of each family; a host with several interfaces uses them in
-// turn. The first subflow is the connection itself.
+// SetSubflows makes every client host open that many subflows per connection,
+// from its first addresses of each family; a host with several interfaces uses
+// them in turn. The first subflow is the connection itself. Servers have no
+// endpoints: with one, Linux opens subflows from the server too, and these use up
+// the limit for joins.
 func (l *Lab) SetSubflows(ctx context.Context, n int) error {
 	if n < 1 || n > maxSubflows {
 		return OptionError{fmt.Sprintf("subflows %d: want 1 to %d", n, maxSubflows)}
@@ -17,8 +19,12 @@ func (l *Lab) SetSubflows(ctx context.Context, n int) error {
 		h := &l.Hosts[i]
 		var b batch
 		b.add("mptcp endpoint flush")
-		b.add("mptcp limits set subflows %d add_addr_accepted 0", n-1)
-		for _, v4 := range []bool{true, false} {
+		b.add("mptcp limits set subflows %d add_addr_accepted 0", maxSubflows)
+		families := []bool{true, false}
+		if h.Role != RoleClient {
+			families = nil
+		}
+		for _, v4 := range families {
 			for k := 1; k < n; k++ {
 				hi, a := h.address(k, v4)
 				// The kernel keeps eight endpoints; IPv4 has them first.

@@ -61,10 +61,19 @@ type NetLab struct {
 
 // NetHost is a customer's host.
 type NetHost struct {
-	Name   string      `yaml:"name"`
-	VPN    string      `yaml:"vpn"`
+	Name string `yaml:"name"`
+	VPN  string `yaml:"vpn"`
+	// Role is client (it opens connections, and subflows from its further
+	// addresses) or server. By default the first host of a VPN is its client.
+	Role   string      `yaml:"role"`
 	Attach []NetAttach `yaml:"attach"`
 }
+
+// Roles of hosts.
+const (
+	RoleClient = "client"
+	RoleServer = "server"
+)
 
 // NetAttach is one interface of a host.
 type NetAttach struct {
@@ -170,6 +179,17 @@ func (n *Network) setDefaults() {
 	if n.Lab.Disjoint == "" {
 		n.Lab.Disjoint = "node"
 	}
+	clients := map[string]bool{}
+	for i := range n.Lab.Hosts {
+		h := &n.Lab.Hosts[i]
+		if h.Role == "" {
+			h.Role = RoleServer
+			if !clients[h.VPN] {
+				h.Role = RoleClient
+			}
+		}
+		clients[h.VPN] = true
+	}
 	if len(n.Lab.Hosts) > 1 {
 		if n.Lab.Client == "" {
 			n.Lab.Client = n.Lab.Hosts[0].Name
@@ -224,6 +244,9 @@ func (n *Network) check() error {
 		seen[h.Name] = true
 		if h.VPN == "" || len(h.Attach) == 0 {
 			return fmt.Errorf("host %s: want a vpn and at least one attach", h.Name)
+		}
+		if h.Role != RoleClient && h.Role != RoleServer {
+			return fmt.Errorf("host %s: role %q: want client or server", h.Name, h.Role)
 		}
 		for _, a := range h.Attach {
 			if !n.hasNode(a.PE) {

@@ -36,6 +36,7 @@ type StatusHost struct {
 	Name       string            `json:"name"`
 	Namespace  string            `json:"namespace"`
 	VPN        string            `json:"vpn"`
+	Role       string            `json:"role"`
 	Addresses  []netip.Addr      `json:"addresses"`
 	Interfaces []StatusInterface `json:"interfaces"`
 	Exec       string            `json:"exec"`
@@ -124,6 +125,9 @@ type StatusOVS struct {
 	DB        string  `json:"db"`
 	VSwitchd  Process `json:"vswitchd"`
 	OVSDB     Process `json:"ovsdb"`
+	// Guard restores port pairs on edge bridges when vswitchd is restarted without
+	// a controller.
+	Guard Process `json:"guard"`
 }
 
 func shellLine(args []string) string {
@@ -150,6 +154,20 @@ func process(pidFile string, command []string) Process {
 	return p
 }
 
+// findProcess finds a running process by its command line in a namespace ("ip
+// netns exec" becomes what it runs).
+func findProcess(command []string) int {
+	want := strings.Join(command[4:], "\x00") + "\x00"
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && string(b) == want {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			return pid
+		}
+	}
+	return 0
+}
+
 // alive tells whether a process runs; one that has ended and was not yet waited
 // for does not.
 func alive(pid int) bool {
@@ -174,6 +192,7 @@ func (l *Lab) Status(ctx context.Context) (Status, error) {
 			Namespace: l.Fab(), RunDir: l.ovsDir(), DB: "unix:" + l.dbSocket(),
 			VSwitchd: process(filepath.Join(l.ovsDir(), "ovs-vswitchd.pid"), l.VSwitchdCommand()),
 			OVSDB:    process(filepath.Join(l.ovsDir(), "ovsdb-server.pid"), l.dbCommand()),
+			Guard:    Process{PID: findProcess(l.guardCommand()), Command: l.guardCommand(), Shell: shellLine(l.guardCommand())},
 		},
 	}
 	for _, h := range l.Hosts {
@@ -191,7 +210,7 @@ func (l *Lab) Status(ctx context.Context) (Status, error) {
 }
 
 func statusHost(h Host) StatusHost {
-	sh := StatusHost{Name: h.Name, Namespace: h.Namespace, VPN: h.VPN, Exec: shellLine(inNamespace(h.Namespace))}
+	sh := StatusHost{Name: h.Name, Namespace: h.Namespace, VPN: h.VPN, Role: h.Role, Exec: shellLine(inNamespace(h.Namespace))}
 	for _, i := range h.Interfaces {
 		sh.Interfaces = append(sh.Interfaces, StatusInterface{
 			Name: i.Name, MAC: i.MAC, Addresses: i.Addresses, Gateway: i.Gateways[0], Gateways: i.Gateways, PE: i.PE, Attachment: i.Attachment,

@@ -16,7 +16,7 @@ import (
 )
 
 // Tools are the programs that a lab needs.
-var Tools = []string{"ip", "tc", "ethtool", "sysctl", "ovsdb-server", "ovsdb-tool", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "snmpd"}
+var Tools = []string{"ip", "tc", "ethtool", "sysctl", "setsid", "ovsdb-server", "ovsdb-tool", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "snmpd"}
 
 // Progress is told what Up and Down are doing; nil tells nobody.
 type Progress func(step string)
@@ -76,7 +76,7 @@ func (l *Lab) steps() []step {
 		{"link rates", l.setRates},
 	}
 	if !l.Options.BareFabric {
-		steps = append(steps, step{"SNMP agents", l.startSNMP}, step{"PE routers", l.startPEs})
+		steps = append(steps, step{"SNMP agents", l.startSNMP}, step{"PE routers", l.startPEs}, step{"guard of the edge bridges", l.startGuard})
 	}
 	steps = append(steps, step{"mpbox configuration", l.writeConfig})
 	if !l.Options.BareFabric {
