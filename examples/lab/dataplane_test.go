@@ -1,10 +1,13 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,16 +16,27 @@ import (
 	"mpbox/topology"
 )
 
-// bareLab brings up a lab without PE processes: the test plays the PEs.
-func bareLab(t *testing.T, topo string) (*Lab, map[string]*fabric.Fabric) {
+// bare is a lab without PE processes: the test plays the PEs.
+type bare struct {
+	*Lab
+	t    *testing.T
+	fabs map[string]*fabric.Fabric
+	// lsps are paths from PE to PE, the default one first, by "pe1>pe2".
+	lsps map[string][]fabric.Path
+}
+
+var labCount int
+
+func labName() string {
+	labCount++
+	return fmt.Sprintf("t%d%c", os.Getpid()%100000, 'a'+labCount-1)
+}
+
+func bareLab(t *testing.T, topo string) *bare {
 	t.Helper()
 	itest.Need(t, Tools...)
-	n, err := LoadNetwork(topo)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx := t.Context()
-	l, err := Up(ctx, n, Options{Name: fmt.Sprintf("t%d", os.Getpid()%1000000), RunRoot: t.TempDir(), BareFabric: true}, func(s string) { t.Log(s) })
+	l, err := Up(ctx, load(t, topo), Options{Name: labName(), RunRoot: t.TempDir(), BareFabric: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,96 +45,229 @@ func bareLab(t *testing.T, topo string) (*Lab, map[string]*fabric.Fabric) {
 			t.Error(err)
 		}
 	})
-	fabs := map[string]*fabric.Fabric{}
+	b := &bare{l, t, map[string]*fabric.Fabric{}, map[string][]fabric.Path{}}
 	for _, p := range l.PEs {
-		f, err := fabric.New(p.Node)
-		if err != nil {
-			t.Fatal(err)
-		}
-		runCtx, cancel := context.WithCancel(ctx)
-		done := make(chan error, 1)
-		go func() { done <- f.Run(runCtx) }()
-		t.Cleanup(func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
-		})
-		fabs[p.Node.Name] = f
+		b.fabs[p.Node.Name] = b.startFabric(p.Node)
 	}
-	return l, fabs
+	return b
 }
 
-// paths gives paths by link names; labels come from the PE's range.
-func path(n fabric.Node, id uint32, links ...string) fabric.Path {
+func (b *bare) startFabric(n fabric.Node) *fabric.Fabric {
+	f, err := fabric.New(n)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	b.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.t.Error(err)
+		}
+	})
+	return f
+}
+
+// route sets up LSPs between two PEs, both ways, along lists of links; the
+// first is the default.
+func (b *bare) route(a, z string, routes ...[]string) {
+	b.t.Helper()
+	for i, links := range routes {
+		b.lsps[a+">"+z] = append(b.lsps[a+">"+z], b.path(a, z, i, links))
+		back := slices.Clone(links)
+		slices.Reverse(back)
+		b.lsps[z+">"+a] = append(b.lsps[z+">"+a], b.path(z, a, i, back))
+	}
+}
+
+func (b *bare) path(from, to string, i int, links []string) fabric.Path {
+	n := b.pe(from).Node
+	id := uint32(slices.IndexFunc(n.Nodes, func(r fabric.Router) bool { return r.Name == to })*10 + i + 1)
 	p := fabric.Path{ID: id}
-	for i, k := range links {
-		p.Hops = append(p.Hops, fabric.Hop{Link: k, Label: n.Labels.First + id*10 + uint32(i)})
+	for k, link := range links {
+		p.Hops = append(p.Hops, fabric.Hop{Link: link, Label: n.Labels.First + id*10 + uint32(k)})
 	}
 	return p
 }
 
-func TestIntegrationTwoPathByHand(t *testing.T) {
-	l, fabs := bareLab(t, "two-path")
-	ctx := t.Context()
-	pe1, pe2 := l.pe("pe1").Node, l.pe("pe2").Node
-	// Everything on the default path.
-	for _, c := range []struct {
-		n    fabric.Node
-		far  string
-		a, b fabric.Path
-	}{
-		{pe1, "pe2", path(pe1, 1, "pe1-p1", "p1-pe2"), path(pe1, 2, "pe1-p2", "p2-pe2")},
-		{pe2, "pe1", path(pe2, 1, "p1-pe2", "pe1-p1"), path(pe2, 2, "p2-pe2", "pe1-p2")},
-	} {
-		if err := fabs[c.n.Name].Start(ctx, []fabric.Path{c.a, c.b}, fabric.Ingress{Defaults: map[string]uint32{c.far: 1}}); err != nil {
-			t.Fatal(err)
+func (b *bare) pathsOf(pe string) (paths []fabric.Path, in fabric.Ingress) {
+	in.Defaults = map[string]uint32{}
+	for pair, ps := range b.lsps {
+		if from, to, _ := cutPair(pair); from == pe {
+			paths = append(paths, ps...)
+			in.Defaults[to] = ps[0].ID
 		}
 	}
-	if err := l.checkForwarding(ctx); err != nil {
-		t.Fatal(err)
-	}
-	tr, err := l.StartTraffic(ctx, TrafficSpec{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tr.WaitSubflows(ctx, 2, 5*time.Second); err != nil {
-		t.Fatal(err)
-	}
-	sleep(ctx, 2*time.Second)
-	before, err := tr.Measure(ctx, 5*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("one LSP: %.2f Mbit/s %+v", before.BPS/1e6, before.Connections)
-	// The second subflow onto the other path, both directions.
-	sub := before.Connections[0].Subflows[1]
-	for pe, fec := range map[string]topology.FEC{
-		"pe1": {Interface: "GigabitEthernet0/0/0/1", Src: host(sub.Client.Addr()), Dst: host(sub.Server.Addr()), Protocol: 6, SrcPort: sub.Client.Port(), DstPort: sub.Server.Port()},
-		"pe2": {Interface: "GigabitEthernet0/0/0/1", Src: host(sub.Server.Addr()), Dst: host(sub.Client.Addr()), Protocol: 6, SrcPort: sub.Server.Port(), DstPort: sub.Client.Port()},
-	} {
-		far := map[string]string{"pe1": "pe2", "pe2": "pe1"}[pe]
-		in := fabric.Ingress{Entries: []fabric.Entry{{ID: 7, FEC: fec, Path: 2}}, Defaults: map[string]uint32{far: 1}}
-		if err := fabs[pe].SetIngress(ctx, in); err != nil {
-			t.Fatal(err)
+	slices.SortFunc(paths, func(a, z fabric.Path) int { return cmp.Compare(a.ID, z.ID) })
+	return paths, in
+}
+
+func cutPair(s string) (from, to string, ok bool) {
+	var i int
+	for i = range s {
+		if s[i] == '>' {
+			return s[:i], s[i+1:], true
 		}
 	}
-	sleep(ctx, 2*time.Second)
-	counts, err := l.CountFlows(ctx, time.Second)
-	if err != nil {
-		t.Fatal(err)
+	return s, "", false
+}
+
+// start installs all LSPs, every packet on the default ones.
+func (b *bare) start() {
+	b.t.Helper()
+	for pe, f := range b.fabs {
+		paths, in := b.pathsOf(pe)
+		if err := f.Start(b.t.Context(), paths, in); err != nil {
+			b.t.Fatal(err)
+		}
 	}
-	for _, s := range before.Connections[0].Subflows {
-		t.Logf("%v up %v down %v", s, counts.Of(s.Client, s.Server), counts.Of(s.Server, s.Client))
-	}
-	after, err := tr.Measure(ctx, 5*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("two LSPs: %.2f Mbit/s", after.BPS/1e6)
-	if err := tr.Stop(); err != nil {
-		t.Error(err)
+	if err := b.checkForwarding(b.t.Context()); err != nil {
+		b.t.Fatal(err)
 	}
 }
 
-func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+// homes gives the PE behind which an address lives, and the interface there.
+func (b *bare) home(vpn string, a netip.Addr) (pe, ifname string) {
+	for _, h := range b.Hosts {
+		for _, i := range h.Interfaces {
+			if h.VPN == vpn && slices.ContainsFunc(i.Addresses, func(p netip.Prefix) bool { return p.Addr() == a }) {
+				for _, att := range b.pe(i.PE).Node.Attachments {
+					if att.Name == i.Attachment {
+						return i.PE, att.Interface
+					}
+				}
+			}
+		}
+	}
+	b.t.Fatalf("nobody has %s in %s", a, vpn)
+	return
+}
+
+// spread puts subflow i on the i-th LSP of its PE pair, in both directions.
+func (b *bare) spread(vpn string, subflows []Tuple) {
+	b.t.Helper()
+	entries := map[string][]fabric.Entry{}
+	for i, s := range subflows {
+		for _, way := range []struct{ src, dst netip.AddrPort }{{s.Client, s.Server}, {s.Server, s.Client}} {
+			from, ifname := b.home(vpn, way.src.Addr())
+			to, _ := b.home(vpn, way.dst.Addr())
+			lsps := b.lsps[from+">"+to]
+			entries[from] = append(entries[from], fabric.Entry{
+				ID: uint32(len(entries[from]) + 1), Path: lsps[i%len(lsps)].ID,
+				FEC: topology.FEC{
+					Interface: ifname, Protocol: 6, SrcPort: way.src.Port(), DstPort: way.dst.Port(),
+					Src: netip.PrefixFrom(way.src.Addr(), way.src.Addr().BitLen()), Dst: netip.PrefixFrom(way.dst.Addr(), way.dst.Addr().BitLen()),
+				},
+			})
+		}
+	}
+	for pe, es := range entries {
+		_, in := b.pathsOf(pe)
+		in.Entries = es
+		if err := b.fabs[pe].SetIngress(b.t.Context(), in); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// checkLinks tells whether each subflow is seen on the links of its LSP and on no
+// other core link.
+func (b *bare) checkLinks(vpn string, subflows []Tuple) {
+	b.t.Helper()
+	counts, err := b.CountFlows(b.t.Context(), 500*time.Millisecond)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for i, s := range subflows {
+		for _, way := range []struct{ src, dst netip.AddrPort }{{s.Client, s.Server}, {s.Server, s.Client}} {
+			from, _ := b.home(vpn, way.src.Addr())
+			to, _ := b.home(vpn, way.dst.Addr())
+			lsps := b.lsps[from+">"+to]
+			var want, got []string
+			for _, h := range lsps[i%len(lsps)].Hops {
+				want = append(want, h.Link)
+			}
+			for k, n := range counts.Of(way.src, way.dst) {
+				if n > 10 {
+					got = append(got, k.Link)
+				}
+			}
+			slices.Sort(want)
+			slices.Sort(got)
+			if !slices.Equal(want, got) {
+				b.t.Errorf("subflow %s to %s is on links %v, want %v", way.src, way.dst, got, want)
+			}
+		}
+	}
+}
+
+// run opens a connection and waits for its subflows.
+func (b *bare) run(spec TrafficSpec) (*Traffic, ConnResult) {
+	b.t.Helper()
+	ctx := b.t.Context()
+	tr, err := b.StartTraffic(ctx, spec)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := tr.WaitSubflows(ctx, b.Options.Subflows, 5*time.Second); err != nil {
+		b.t.Fatal(err)
+	}
+	conns, err := tr.Subflows()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return tr, conns[0]
+}
+
+func (b *bare) goodput(tr *Traffic, settle, window time.Duration) float64 {
+	b.t.Helper()
+	sleep(b.t.Context(), settle)
+	r, err := tr.Measure(b.t.Context(), window)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r.BPS
+}
+
+var _ sync.Mutex
+
+func TestIntegrationGoodput(t *testing.T) {
+	for _, c := range []struct {
+		topo   string
+		routes map[[2]string][][]string
+		spec   TrafficSpec
+	}{
+		{"two-path", map[[2]string][][]string{{"pe1", "pe2"}: {{"pe1-p1", "p1-pe2"}, {"pe1-p2", "p2-pe2"}}}, TrafficSpec{IPv6: true, Direction: Download}},
+		{"four-path", map[[2]string][][]string{{"pe1", "pe2"}: {
+			{"pe1-p1", "p1-pe2"}, {"pe1-p2", "p2-pe2"}, {"pe1-p3", "p3-p5", "p5-pe2"}, {"pe1-p4", "p4-p6", "p6-pe2"},
+		}}, TrafficSpec{}},
+		{"dual-homed", map[[2]string][][]string{
+			{"pe1", "pe3"}: {{"pe1-p1", "p1-pe3"}}, {"pe2", "pe3"}: {{"pe2-p1", "p1-pe3"}, {"pe2-p2", "p2-pe3"}},
+		}, TrafficSpec{}},
+	} {
+		t.Run(c.topo, func(t *testing.T) {
+			b := bareLab(t, c.topo)
+			for pair, routes := range c.routes {
+				b.route(pair[0], pair[1], routes...)
+			}
+			b.start()
+			tr, conn := b.run(c.spec)
+			before := b.goodput(tr, 1500*time.Millisecond, 3*time.Second)
+			b.spread("red", conn.Subflows)
+			after := b.goodput(tr, 2*time.Second, 5*time.Second)
+			b.checkLinks("red", conn.Subflows)
+			if err := tr.Stop(); err != nil {
+				t.Error(err)
+			}
+			one, most := float64(b.Links[0].RateBPS), float64(b.MaxFlow)
+			t.Logf("on one LSP %.2f of a link, on disjoint ones %.3f of the maximum", before/one, after/most)
+			if before < 0.85*one || before > 1.1*one {
+				t.Errorf("on one LSP: %.1f Mbit/s of %.0f", before/1e6, one/1e6)
+			}
+			if after < 0.85*most {
+				t.Errorf("on disjoint LSPs: %.1f Mbit/s of %.0f", after/1e6, most/1e6)
+			}
+		})
+	}
+}
