@@ -60,7 +60,8 @@ type Datapath struct {
 	links      linkMemory
 	past       openflow.Stats // of ended sessions
 
-	punts portCounters
+	punts  portCounters
+	expect expectations
 }
 
 func newDatapath(r *Registry, b Bridge) *Datapath {
@@ -145,6 +146,9 @@ func (d *Datapath) setState(c *conn, state State, reason string) {
 // Punts implements openflow.Handler.
 func (c *conn) Punts(s *openflow.Session, at int64, batch []openflow.Punt) {
 	c.d.punts.add(batch)
+	if c.d.r.cfg.Tap.ThirdACK == ThirdACKReactive {
+		c.met(batch)
+	}
 	if h := c.d.r.cfg.Handler; h != nil {
 		h.Punts(s, at, batch)
 	}

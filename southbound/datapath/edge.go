@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -136,9 +135,6 @@ func edgeFlow(r EdgeRule) (Flow, error) {
 		return Flow{}, fmt.Errorf("edge rule %d: DSCP %d: must be 0 to 63", r.ID, r.Action.dscp)
 	case r.IdleTimeout < 0 || r.IdleTimeout > 65535*time.Second:
 		return Flow{}, fmt.Errorf("edge rule %d: idle time-out %s: must be 0 to 65535 s", r.ID, r.IdleTimeout)
-	}
-	unmap := func(a netip.AddrPort) netip.AddrPort {
-		return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 	}
 	f := Flow{Table: TableSteer, Priority: prioEdge, Notify: true,
 		Idle: (r.IdleTimeout + time.Second - 1).Truncate(time.Second),

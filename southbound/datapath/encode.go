@@ -95,6 +95,7 @@ type nicira struct {
 
 // Subtypes of Nicira's actions (Open vSwitch's lib/ofp-actions.c).
 const (
+	nxastResubmit    = 14
 	nxastCT          = 35
 	nxastController2 = 37
 )
@@ -156,7 +157,12 @@ func conntrack(t Track, zone uint16) *nicira {
 	return &nicira{subtype: nxastCT, body: append(b, exec.Bytes()...)}
 }
 
-func encodeActions(a Actions) ofp.Instructions {
+// resubmit goes on in a table that a goto cannot reach: one with a lower number.
+func resubmit(table uint8) *nicira {
+	return &nicira{subtype: nxastResubmit, body: []byte{0xff, 0xf8, table, 0, 0, 0}} // in_port stays
+}
+
+func encodeActions(a Actions, table uint8) ofp.Instructions {
 	var acts ofp.Actions
 	if a.Punt {
 		if a.Meter != 0 {
@@ -175,11 +181,15 @@ func encodeActions(a Actions) ofp.Instructions {
 	if a.Output != 0 {
 		acts = append(acts, &ofp.ActionOutput{Port: ofp.PortNo(a.Output)})
 	}
+	backwards := a.Goto != 0 && a.Goto < table
+	if backwards {
+		acts = append(acts, resubmit(a.Goto))
+	}
 	var ins ofp.Instructions
 	if len(acts) > 0 {
 		ins = append(ins, &ofp.InstructionApplyActions{Actions: acts})
 	}
-	if a.Goto != 0 {
+	if a.Goto != 0 && !backwards {
 		ins = append(ins, &ofp.InstructionGotoTable{Table: ofp.Table(a.Goto)})
 	}
 	return ins
@@ -194,7 +204,7 @@ func addFlow(f *Flow, d FlagsMatch) openflow.Message {
 		Command: ofp.FlowAdd, Table: ofp.Table(f.Table), Priority: f.Priority, Cookie: f.Cookie,
 		IdleTimeout: uint16(f.Idle / time.Second), HardTimeout: uint16(f.Hard / time.Second),
 		Buffer: ofp.NoBuffer, OutPort: ofp.PortAny, OutGroup: anyGroup,
-		Match: encodeMatch(f.Match, d), Instructions: encodeActions(f.Actions),
+		Match: encodeMatch(f.Match, d), Instructions: encodeActions(f.Actions, f.Table),
 	}
 	if f.Notify {
 		mod.Flags = ofp.FlowFlagSendFlowRem

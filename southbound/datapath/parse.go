@@ -164,6 +164,12 @@ func (a *Actions) parseAction(t uint16, b []byte) bool {
 			return false
 		}
 		switch be.Uint16(b[8:]) {
+		case nxastResubmit:
+			if len(b) != 16 || be.Uint16(b[10:]) != 0xfff8 || a.Goto != 0 {
+				return false
+			}
+			a.Goto = b[12]
+			return true
 		case nxastController2:
 			return a.parseController2(b[16:])
 		case nxastCT:

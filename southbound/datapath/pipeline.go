@@ -333,6 +333,14 @@ func (b *Bridge) check() error {
 		return fmt.Errorf("bridge %s: no attachments", b.Name)
 	}
 	ce, pe := map[uint32]string{}, map[uint32]string{}
+	for _, a := range b.Attachments {
+		ce[a.CEPort], pe[a.PEPort] = a.Name, a.Name
+	}
+	for port, a := range ce {
+		if other, ok := pe[port]; ok {
+			return fmt.Errorf("bridge %s: port %d is the CE's port of attachment %s and the PE's of %s", b.Name, port, a, other)
+		}
+	}
 	peers := map[uint32]map[uint32]bool{}
 	tags := map[string]string{}
 	for _, a := range b.Attachments {
@@ -352,7 +360,6 @@ func (b *Bridge) check() error {
 				return fmt.Errorf("bridge %s: attachment %s: VLAN %d: must be 1 to 4094", b.Name, a.Name, v)
 			}
 		}
-		ce[a.CEPort], pe[a.PEPort] = a.Name, a.Name
 		for _, side := range [][2]uint32{{a.CEPort, a.PEPort}, {a.PEPort, a.CEPort}} {
 			if peers[side[0]] == nil {
 				peers[side[0]] = map[uint32]bool{}
@@ -363,11 +370,6 @@ func (b *Bridge) check() error {
 				return fmt.Errorf("bridge %s: attachments %s and %s are the same frames of port %d: give them different VLAN tags", b.Name, other, a.Name, side[0])
 			}
 			tags[k] = a.Name
-		}
-	}
-	for port, a := range ce {
-		if other, ok := pe[port]; ok {
-			return fmt.Errorf("bridge %s: port %d is the CE's port of attachment %s and the PE's of %s", b.Name, port, a, other)
 		}
 	}
 	outer := map[outerKey]uint32{} // in port and outer tag -> out port
