@@ -72,8 +72,8 @@ JSON document on stdout; logs go to stderr.`,
 	add(groupDaemon, newRunCmd(), newConfigCmd())
 	add(groupClient, newStatusCmd(), newFlowCmd(), newExplainCmd(), newLSPCmd(), newPECmd(), newTapCmd(),
 		newThresholdCmd(), newModeCmd(), newChangeCmd(), newEventsCmd())
-	add(groupOffline, newDetectCmd(), newLabCmd())
-	// newPathsCmd(), newBenchPathsCmd(), newPlanCmd()
+	add(groupOffline, newDetectCmd(), newPathsCmd(), newLabCmd(), newBenchCmd())
+	// newPlanCmd()
 	return root
 }
 

@@ -88,6 +88,9 @@ func (s *Solver) Each(pairs [][2]int, visit func(i int, p Pair, ok bool)) {
 	}
 }
 
+// Forget drops what the solver knows of the last source. Answers do not change.
+func (s *Solver) Forget() { s.forest.source = -1 }
+
 // sort orders the positions of a batch by source: counting sort.
 func (s *Solver) sort(pairs [][2]int) {
 	clear(s.count)

@@ -4,6 +4,7 @@ package disjoint
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -48,6 +49,16 @@ const (
 	MetricDelay
 	MetricHops
 )
+
+// ParseMetric reads one of te, igp, delay, hops.
+func ParseMetric(s string) (Metric, bool) {
+	i := slices.Index(metricNames[:], s)
+	return Metric(max(i, 0)), i >= 0
+}
+
+var metricNames = [...]string{"te", "igp", "delay", "hops"}
+
+func (m Metric) String() string { return metricNames[min(int(m), len(metricNames)-1)] }
 
 // Constraints limit which paths may be used. The zero value allows all.
 type Constraints struct {
