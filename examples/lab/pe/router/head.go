@@ -58,9 +58,13 @@ func (h Head) constraints() constraints {
 // Heads gives the tunnels that the configuration wants signalled, in order.
 func (c *Config) Heads(host string) []Head {
 	var hs []Head
+	hops := map[uint32][]HopID{} // by list
+	for id := range c.Hops {
+		hops[id.List] = append(hops[id.List], id)
+	}
 	for id, t := range c.Tunnels {
 		if t.Status == Active && t.Role == RoleHead {
-			hs = append(hs, c.rowHead(id, t))
+			hs = append(hs, c.rowHead(id, t, hops[t.HopList]))
 		}
 	}
 	for n, t := range c.CLI.Tunnels {
@@ -70,7 +74,7 @@ func (c *Config) Heads(host string) []Head {
 	return hs
 }
 
-func (c *Config) rowHead(id TunnelID, t Tunnel) Head {
+func (c *Config) rowHead(id TunnelID, t Tunnel, hops []HopID) Head {
 	h := Head{
 		ID: id, Name: t.Name, Descr: t.Descr, Admin: t.Admin == AdminUp, Egress: IDAddr(id.Egress),
 		Setup: t.Setup, Hold: t.Hold, Kbps: c.Resources[t.Resource].MaxRate,
@@ -84,24 +88,20 @@ func (c *Config) rowHead(id TunnelID, t Tunnel) Head {
 		h.Options = []Option{{Index: 1}}
 		return h
 	}
-	byOption := map[uint32]*Option{}
-	for _, hid := range slices.SortedFunc(maps.Keys(c.Hops), HopID.Compare) {
+	slices.SortFunc(hops, HopID.Compare)
+	for _, hid := range hops {
 		row := c.Hops[hid]
-		if hid.List != t.HopList || row.Status != Active || (t.PathInUse != 0 && hid.Option != t.PathInUse) {
+		if row.Status != Active || (t.PathInUse != 0 && hid.Option != t.PathInUse) {
 			continue
 		}
-		o := byOption[hid.Option]
-		if o == nil {
-			o = &Option{Index: hid.Option, Name: row.OptionName}
-			byOption[hid.Option] = o
+		if n := len(h.Options); n == 0 || h.Options[n-1].Index != hid.Option {
+			h.Options = append(h.Options, Option{Index: hid.Option, Name: row.OptionName})
 		}
+		o := &h.Options[len(h.Options)-1]
 		// A dynamic path option names the destination at most.
 		if a, ok := netip.AddrFromSlice(row.Addr); ok && row.PathComp != 1 {
 			o.Hops = append(o.Hops, hop{Addr: a, Loose: row.Type == 2, Exclude: !row.Include})
 		}
-	}
-	for _, i := range slices.Sorted(maps.Keys(byOption)) {
-		h.Options = append(h.Options, *byOption[i])
 	}
 	if len(h.Options) == 0 {
 		h.Options = []Option{{Index: max(t.PathInUse, 1), Missing: true}}

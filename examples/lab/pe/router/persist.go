@@ -134,7 +134,7 @@ func (r *Router) saveRuntime() error {
 // saveLocked writes the state file if it changed; r.mu is held. It replaces the
 // file in one step: a process killed here leaves the old one or the new one.
 func (r *Router) saveLocked(c *Config) error {
-	b, err := json.MarshalIndent(state{Config: c, runtime: r.runtime}, "", " ")
+	b, err := json.Marshal(state{Config: c, runtime: r.runtime})
 	if err != nil {
 		return fmt.Errorf("write router state: %w", err)
 	}

@@ -72,6 +72,9 @@ type signaller struct {
 	ids     ids
 	placed  fabric.Ingress
 	started bool
+	// reserved is the bandwidth in kbit/s by edge and priority; nil when it has to
+	// be counted again.
+	reserved [][8]uint32
 }
 
 // ids are numbers that are given once and kept over a restart.
@@ -113,18 +116,22 @@ func (s *signaller) label(used map[uint32]bool) (uint32, error) {
 	return 0, fmt.Errorf("no free label")
 }
 
+// links is the state of the links, with what is reserved on them now.
 func (s *signaller) links() linkState {
-	reserved := make([][8]uint32, len(s.ted.Edges))
-	for _, l := range s.lsps {
-		if l.cur == nil || l.cur.Kbps == 0 {
-			continue
-		}
-		for _, e := range l.cur.edges {
-			for p := l.cur.Hold; p < 8; p++ {
-				reserved[e][p] += l.cur.Kbps
+	if s.reserved == nil {
+		s.reserved = make([][8]uint32, len(s.ted.Edges))
+		for _, l := range s.lsps {
+			if l.cur == nil || l.cur.Kbps == 0 {
+				continue
+			}
+			for _, e := range l.cur.edges {
+				for p := l.cur.Hold; p < 8; p++ {
+					s.reserved[e][p] += l.cur.Kbps
+				}
 			}
 		}
 	}
+	reserved := s.reserved
 	return linkState{
 		up: s.plane.LinkUp,
 		free: func(e int, prio uint8) uint32 {
@@ -277,7 +284,8 @@ func (s *signaller) install(ctx context.Context, l *lsp, now time.Time) error {
 	l.cur, l.next, l.reason = in, nil, ""
 	l.changes++
 	l.changedAt = now
-	return s.save()
+	s.reserved = nil
+	return nil
 }
 
 // allot gives the pending path an id, an LSP ID and labels.
@@ -286,6 +294,11 @@ func (s *signaller) allot(l *lsp, now time.Time) (*instance, error) {
 	for _, o := range s.lsps {
 		if o.cur != nil {
 			for _, h := range o.cur.Path.Hops {
+				used[h.Label] = true
+			}
+		}
+		if o.next != nil && o.next.made != nil {
+			for _, h := range o.next.made.Path.Hops {
 				used[h.Label] = true
 			}
 		}
@@ -316,5 +329,6 @@ func (s *signaller) drop(l *lsp, reason string) {
 	l.upTotal += now.Sub(l.cur.Since)
 	s.garbage = append(s.garbage, l.cur.Path.ID)
 	l.cur, l.downAt = nil, now
+	s.reserved = nil
 	l.transitions++
 }
