@@ -109,7 +109,7 @@ func (l *Lab) mpboxConfig() mpboxConfig {
 			MinConnections: 1, MinSubflows: 2, MinGain: 1.1, MinAge: "1s", Settle: "500ms", HoldDown: "10s",
 			MaxOps: 600, ReleaseDelay: "30s",
 		},
-		API:   map[string]any{"listen": []string{apiAddress}},
+		API:   map[string]any{"listen": []string{apiAddress, "unix:" + l.apiSocket()}},
 		Store: map[string]any{"path": filepath.Join(l.RunDir, "mpbox.db")},
 		Log:   map[string]any{"level": "info", "format": "console"},
 	}
@@ -148,6 +148,9 @@ func (l *Lab) mpboxConfig() mpboxConfig {
 }
 
 const apiAddress = "127.0.0.1:8080"
+
+// apiSocket is where the API can be reached from any namespace.
+func (l *Lab) apiSocket() string { return filepath.Join(l.RunDir, "api.sock") }
 
 // writeConfig writes mpbox's configuration. It has passwords in it.
 func (l *Lab) writeConfig(context.Context) error {

@@ -110,9 +110,11 @@ type Process struct {
 
 // StatusController is where mpbox runs.
 type StatusController struct {
-	Namespace      string   `json:"namespace"`
-	Config         string   `json:"config"`
-	API            string   `json:"api"`
+	Namespace string `json:"namespace"`
+	Config    string `json:"config"`
+	API       string `json:"api"`
+	// APISocket is the same API, reached from any namespace: mpbox --server.
+	APISocket      string   `json:"api_socket"`
 	OpenflowSocket string   `json:"openflow_socket"`
 	Command        []string `json:"command"`
 	Shell          string   `json:"shell"`
@@ -185,7 +187,7 @@ func (l *Lab) Status(ctx context.Context) (Status, error) {
 		Name: l.Options.Name, Topology: l.Net.Name, PE: l.Options.PE, Steer: l.Options.Steer, RunDir: l.RunDir,
 		Edges: l.Edges, Client: l.Net.Lab.Client, Server: l.Net.Lab.Server, Subflows: l.Options.Subflows, MaxFlow: l.MaxFlow,
 		Controller: StatusController{
-			Namespace: l.Noc(), Config: l.ConfigFile(), API: "http://" + apiAddress, OpenflowSocket: l.openflowSocket(),
+			Namespace: l.Noc(), Config: l.ConfigFile(), API: "http://" + apiAddress, APISocket: "unix:" + l.apiSocket(), OpenflowSocket: l.openflowSocket(),
 			Command: l.ControllerCommand(), Shell: shellLine(l.ControllerCommand()),
 		},
 		OVS: StatusOVS{
