@@ -99,7 +99,7 @@ func TestConformance(t *testing.T) { drivertest.Run(t, harness(newAgent(t))) }
 // pieces and takes small messages.
 func TestConformanceOldAgent(t *testing.T) {
 	a := newAgent(t)
-	a.separate, a.bulkLimit = true, 7
+	a.with(func() { a.separate, a.bulkLimit = true, 7 })
 	h := harness(a)
 	h.New = func(testing.TB) driver.Driver {
 		cfg := a.config()
@@ -131,7 +131,7 @@ func TestDiesBetweenSets(t *testing.T) {
 
 func dieBetweenSets(t *testing.T, after int, lost, complete bool) {
 	a := newAgent(t)
-	a.separate, a.dieAfter, a.loseAnswer, a.timeout = true, after, lost, 60*time.Millisecond
+	a.with(func() { a.separate, a.dieAfter, a.loseAnswer, a.timeout = true, after, lost, 60*time.Millisecond })
 	cfg := a.config()
 	cfg.MaxMessage = 700
 	d := New(cfg)
@@ -251,7 +251,7 @@ func TestReadOnly(t *testing.T) {
 // A context that ends while the agent is silent ends the call at once.
 func TestCancelWhileWaiting(t *testing.T) {
 	a := newAgent(t)
-	a.silent = true
+	a.with(func() { a.silent = true })
 	cfg := a.config()
 	d := New(cfg)
 	defer func() { _ = d.Close() }()
