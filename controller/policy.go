@@ -9,6 +9,7 @@ import (
 	"mpbox/controller/config"
 	"mpbox/topology"
 	"mpbox/topology/disjoint"
+	"mpbox/topology/importer"
 )
 
 // opTimeout bounds one visit to a PE.
@@ -36,7 +37,11 @@ func managerConfig(cfg *config.Config, p *places) (tunnelmanager.Config, error) 
 		out.Policies = append(out.Policies, pol)
 	}
 	if cfg.Topology.File != "" {
-		return out, fmt.Errorf("topology.file: not yet")
+		in, err := importer.Load(cfg.Topology.File)
+		if err != nil {
+			return out, fmt.Errorf("topology.file: %w", err)
+		}
+		out.Topology = in.TED
 	}
 	return out, nil
 }
