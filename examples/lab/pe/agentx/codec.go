@@ -189,6 +189,7 @@ func (e *encoder) varBinds(vbs []VarBind) {
 			e.octets(vb.Value.Bytes)
 		case ObjectID:
 			e.oid(vb.Value.OID, false)
+		case Null, NoSuchObject, NoSuchInstance, EndOfMibView: // the type says all
 		}
 	}
 }

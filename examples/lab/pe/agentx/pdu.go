@@ -83,13 +83,14 @@ type GetBulk struct {
 // TestSet is the first phase of a SET (RFC 2741, section 6.2.8).
 type TestSet struct{ VarBinds []VarBind }
 
-// CommitSet, UndoSet and CleanupSet are the phases after TestSet (RFC 2741,
-// section 6.2.9).
-type (
-	CommitSet  struct{}
-	UndoSet    struct{}
-	CleanupSet struct{}
-)
+// CommitSet is the second phase of a SET (RFC 2741, section 6.2.9).
+type CommitSet struct{}
+
+// UndoSet takes a committed SET back (RFC 2741, section 6.2.9).
+type UndoSet struct{}
+
+// CleanupSet is the last phase of a SET (RFC 2741, section 6.2.9).
+type CleanupSet struct{}
 
 // Ping asks whether the session is alive (RFC 2741, section 6.2.11).
 type Ping struct{}
@@ -174,8 +175,9 @@ func (t Type) hasContext() bool {
 	switch t {
 	case TypeRegister, TypeGet, TypeGetNext, TypeGetBulk, TypeTestSet, TypePing:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 func (b *Open) encode(e *encoder) {

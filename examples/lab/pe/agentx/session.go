@@ -73,10 +73,10 @@ const (
 // until ctx ends; it returns nil.
 func (a *Subagent) Run(ctx context.Context) error {
 	wait := retryMin
-	for ctx.Err() == nil {
+	for {
 		up, err := a.session(ctx)
 		if ctx.Err() != nil {
-			break
+			return nil //nolint:nilerr // the session ended because it was to end
 		}
 		if a.Log != nil && err != nil && (up || wait == retryMin) {
 			a.Log(err)
@@ -90,7 +90,6 @@ func (a *Subagent) Run(ctx context.Context) error {
 		}
 		wait = min(2*wait, retryMax)
 	}
-	return nil
 }
 
 // session is one connection, from dial to loss.

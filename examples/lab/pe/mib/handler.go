@@ -24,9 +24,6 @@ func New(r *router.Router) *Handler {
 	}}
 }
 
-// maxAge of what is shown; counters and times go on while nothing else changes.
-const maxAge = time.Second
-
 // vars are all variables in order, without the counters.
 func (h *Handler) vars() []agentx.VarBind {
 	return h.config.get(h.r, func(v *view) { v.build(h.tables) })

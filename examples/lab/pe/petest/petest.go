@@ -207,7 +207,8 @@ func freeUDP(t testing.TB) uint16 {
 // Node describes pe1 of the built-in network, with files in a temporary folder.
 func Node(t testing.TB) fabric.Node {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pe") // short: a unix socket's path has 108 bytes
+	//nolint:usetesting // a unix socket's path has 108 bytes, t.TempDir has the test's name in it
+	dir, err := os.MkdirTemp("", "pe")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -271,9 +271,8 @@ func IDAddr(id uint32) netip.Addr {
 // TunnelInterface is the name of interface tunnel-te of that number.
 func TunnelInterface(n uint32) string { return "tunnel-te" + strconv.FormatUint(uint64(n), 10) }
 
-// NextTunnel, NextHopList, NextResource and NextFTN give an index that is free:
-// the lowest above all that are taken, or the lowest free one at the end of the
-// range; 0 if there is none.
+// NextTunnel gives a free mplsTunnelIndex. It and its like give the number above
+// all that are taken, at the end of the range the lowest free one, or 0.
 func (c *Config) NextTunnel() uint32 {
 	return next(65535, func(yield func(uint32)) {
 		for id := range c.Tunnels {

@@ -55,8 +55,8 @@ func (l *eventLog) add(e Event) error {
 	return errors.Join(err, f.Close())
 }
 
-// RecordSet, RecordCommit and RecordLine write to the event log; a SET or commit
-// that was done counts towards die-after-sets.
+// RecordSet writes a SET to the event log. A SET or commit that was done counts
+// towards die-after-sets.
 func (r *Router) RecordSet(what []string, refused error) { r.record("snmp", "set", what, refused) }
 
 // RecordCommit writes a commit of the CLI to the event log.

@@ -238,7 +238,7 @@ func (r *Router) Commit(base, next *Config) error {
 	return nil
 }
 
-// ErrConflict: the configuration changed since it was read.
+// ErrConflict says that the configuration changed since it was read.
 var ErrConflict = errors.New("configuration changed meanwhile")
 
 func (r *Router) await(version uint64) {

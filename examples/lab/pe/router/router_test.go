@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -445,7 +446,7 @@ func TestCommitConflict(t *testing.T) {
 	bubble(t, func(b *bench) {
 		base := b.r.Config()
 		b.edit(func(c *router.Config) { row(c, row5) })
-		if err := b.r.Commit(base, base.Clone()); err != router.ErrConflict {
+		if err := b.r.Commit(base, base.Clone()); !errors.Is(err, router.ErrConflict) {
 			b.Error("a commit made for an old configuration:", err)
 		}
 	})

@@ -247,7 +247,7 @@ func (s *signaller) route(h Head, links linkState) ([]int, uint32, error) {
 		var edges []int
 		var err error
 		if o.Missing {
-			err = fmt.Errorf("Explicit path %s has no hops", o.Name) //nolint:staticcheck // the router's own words
+			err = saidf("Explicit path %s has no hops", o.Name)
 		} else {
 			edges, err = s.ted.explicit(from, to, o.Hops, h.constraints(), links)
 		}

@@ -112,7 +112,7 @@ func (t *TED) explicit(from, to int, hops []hop, c constraints, s linkState) ([]
 		next := t.Node(h.Addr)
 		switch {
 		case next < 0:
-			return nil, fmt.Errorf("Explicit path has unknown address, %s", h.Addr) //nolint:staticcheck // the router's own words
+			return nil, saidf("Explicit path has unknown address, %s", h.Addr)
 		case next == cur:
 			out = t.outgoing(cur, h.Addr, path)
 			continue
@@ -125,8 +125,7 @@ func (t *TED) explicit(from, to int, hops []hop, c constraints, s linkState) ([]
 		default:
 			e := t.adjacent(cur, next, h.Addr, out, c, s)
 			if e < 0 {
-				//nolint:staticcheck // the router's own words
-				return nil, fmt.Errorf("Can't reach %s on %s, from node %s", h.Addr, t.Nodes[next].RouterID, t.Nodes[cur].RouterID)
+				return nil, saidf("Can't reach %s on %s, from node %s", h.Addr, t.Nodes[next].RouterID, t.Nodes[cur].RouterID)
 			}
 			if seen[next] {
 				return nil, noPath(t.Nodes[to].RouterID, "loop")
@@ -152,8 +151,15 @@ func (t *TED) explicit(from, to int, hops []hop, c constraints, s linkState) ([]
 	return append(path, leg...), nil
 }
 
+// said is an error in the router's own words.
+type said string
+
+func (s said) Error() string { return string(s) }
+
+func saidf(format string, a ...any) error { return said(fmt.Sprintf(format, a...)) }
+
 func noPath(dest netip.Addr, why string) error {
-	return fmt.Errorf("No path to destination, %s (%s)", dest, why) //nolint:staticcheck // the router's own words
+	return saidf("No path to destination, %s (%s)", dest, why)
 }
 
 // outgoing gives the link of router cur with that local address, unless it is

@@ -79,19 +79,11 @@ func (c *session) commit(confirmed time.Duration) error {
 	for i, ch := range c.target {
 		what[i] = ch.text
 	}
-	faults := c.r.Faults()
-	base := c.r.Config()
-	next, err := c.apply(base)
+	err := c.try(c.r.Faults())
 	if err != nil {
 		return err
 	}
 	c.target, c.modes = nil, nil
-	c.failed = validate(base, next, c.node(), faults)
-	if len(c.failed) == 0 {
-		if err := c.srv.commit(base, next); err != nil {
-			c.failed = []semanticError{{[]string{"!"}, err.Error()}}
-		}
-	}
 	if len(c.failed) > 0 {
 		var errs []error
 		for _, f := range c.failed {
@@ -110,11 +102,33 @@ func (c *session) commit(confirmed time.Duration) error {
 	return nil
 }
 
-// commit replaces the running configuration. One that an SNMP SET changed
-// meanwhile is not: the caller's target was made for another.
+// try validates the target and commits it; what is wrong with it is in failed. A
+// SET that came between is no conflict: lines are merged into what is there now.
+func (c *session) try(f router.Faults) error {
+	for {
+		base := c.r.Config()
+		next, err := c.apply(base)
+		if err != nil {
+			return err
+		}
+		if c.failed = validate(base, next, c.node(), f); len(c.failed) > 0 {
+			return nil
+		}
+		err = c.srv.commit(base, next)
+		if errors.Is(err, router.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			c.failed = []semanticError{{[]string{"!"}, fmt.Sprintf("'cfgmgr' detected the 'fatal' condition '%v'", err)}}
+		}
+		return nil
+	}
+}
+
+// commit replaces the running configuration and remembers the one before.
 func (s *Server) commit(base, next *router.Config) error {
 	if err := s.r.Commit(base, next); err != nil {
-		return fmt.Errorf("'cfgmgr' detected the 'fatal' condition '%w'", err)
+		return err
 	}
 	s.history.mu.Lock()
 	defer s.history.mu.Unlock()

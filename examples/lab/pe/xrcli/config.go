@@ -217,7 +217,8 @@ func classCommands(add adder) {
 			if no {
 				delete(c.ClassMaps, a.params[0])
 			} else {
-				c.ClassMaps[a.params[0]] = c.ClassMaps[a.params[0]]
+				m := c.ClassMaps[a.params[0]]
+				c.ClassMaps[a.params[0]] = m
 			}
 			return nil
 		}})
@@ -264,7 +265,8 @@ func policyCommands(add adder, pm string) {
 		if no {
 			delete(c.PolicyMaps, a.params[0])
 		} else {
-			c.PolicyMaps[a.params[0]] = c.PolicyMaps[a.params[0]]
+			p := c.PolicyMaps[a.params[0]]
+			c.PolicyMaps[a.params[0]] = p
 		}
 		return nil
 	}})

@@ -1,7 +1,6 @@
 package xrcli
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -56,10 +55,15 @@ func split(line string) words {
 }
 
 // Errors of a line that is no command.
-var (
-	errIncomplete = errors.New("% Incomplete command.")  //nolint:staticcheck // the router's own words
-	errAmbiguous  = errors.New("% Ambiguous command:  ") //nolint:staticcheck // the router's own words
+const (
+	errIncomplete = said("% Incomplete command.")
+	errAmbiguous  = said("% Ambiguous command:  ")
 )
+
+// said is an error in the router's own words.
+type said string
+
+func (s said) Error() string { return string(s) }
 
 // invalidError: the word at that column fits no command.
 type invalidError struct{ at int }

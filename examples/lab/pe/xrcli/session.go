@@ -62,6 +62,8 @@ func (s *Server) session(ss ssh.Session) {
 	for {
 		p := c.prompt()
 		c.printf("%s", p)
+		// The answer is out: a router that is to die between two commits may.
+		s.r.MayDie()
 		line, err := c.readLine()
 		if err != nil {
 			break
@@ -69,8 +71,6 @@ func (s *Server) session(ss ssh.Session) {
 		if err := c.run(line, len(p)); err != nil {
 			break
 		}
-		// The answer is out: an agent that is to die between two commits may.
-		s.r.MayDie()
 	}
 	_ = ss.Exit(0)
 }
@@ -430,7 +430,7 @@ func (c *session) configure(line string, depth int) error {
 	if err == nil && e.noOnly && !no {
 		err = errIncomplete
 	}
-	if err == nil && !(e.mode != "" && !no) {
+	if err == nil && (e.mode == "" || no) {
 		err = e.apply(&router.NewConfig().CLI, a, no) // is it right in itself?
 	}
 	var invalid invalidError
