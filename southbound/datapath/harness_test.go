@@ -118,6 +118,7 @@ type tcpFrame struct {
 	tos      uint8
 	vlan     []uint16
 	payload  int
+	seq, ack uint32
 }
 
 var (
@@ -137,7 +138,7 @@ func (f tcpFrame) bytes() []byte {
 		q := &layers.Dot1Q{VLANIdentifier: v}
 		ls, next = append(ls, q), &q.Type
 	}
-	tcp := &layers.TCP{SrcPort: layers.TCPPort(f.src.Port()), DstPort: layers.TCPPort(f.dst.Port()), Window: 65535,
+	tcp := &layers.TCP{SrcPort: layers.TCPPort(f.src.Port()), DstPort: layers.TCPPort(f.dst.Port()), Window: 65535, Seq: f.seq, Ack: f.ack,
 		SYN: f.flags&FlagSYN != 0, ACK: f.flags&FlagACK != 0, FIN: f.flags&FlagFIN != 0, RST: f.flags&FlagRST != 0}
 	if f.src.Addr().Is4() {
 		*next = layers.EthernetTypeIPv4

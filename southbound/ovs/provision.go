@@ -100,9 +100,6 @@ type Change struct {
 
 func (c Change) String() string { return c.What }
 
-// maxBackoff is how often, in ms, a bridge looks for its controller.
-const maxBackoff = 1000
-
 // Changes decides what has to change so that s is met; nil when all is right. It
 // refuses (ErrForeign) bridges that carry what s does not name.
 func Changes(s Spec, now State) ([]Change, error) {
@@ -161,17 +158,19 @@ func Changes(s Spec, now State) ([]Change, error) {
 		}
 	}
 	if s.Controller != "" {
-		// Last: a controller that connects finds the bridge in order.
-		if len(b.Controllers) != 1 || b.Controllers[0].Target != s.Controller {
+		// Last: a controller that connects finds the bridge in order. A bridge that gets
+		// its first controller forgets its flows: until it is connected, in some
+		// milliseconds, nothing passes.
+		same := len(b.Controllers) == 1 && b.Controllers[0].Target == s.Controller
+		if !same {
 			add(Change{What: s.Name + ": controller " + s.Controller, vsctl: func(c *ovs.Client) error {
 				return c.VSwitch.SetController(s.Name, s.Controller)
 			}})
 		}
-		if len(b.Controllers) != 1 || b.Controllers[0].Target != s.Controller ||
-			b.Controllers[0].Mode != "out-of-band" || b.Controllers[0].Backoff != maxBackoff {
-			add(Change{What: s.Name + ": controller out of band, looked for each second",
+		if !same || b.Controllers[0].Mode != "out-of-band" {
+			add(Change{What: s.Name + ": controller out of band",
 				op: update{table: "Controller", where: []ovsdb.Cond{ovsdb.Equal("target", s.Controller)},
-					row: map[string]any{"connection_mode": "out-of-band", "max_backoff": maxBackoff}}})
+					row: map[string]any{"connection_mode": "out-of-band"}}})
 		}
 	}
 	return out, nil

@@ -13,7 +13,7 @@ func right() State {
 		OtherConfig: map[string]string{"datapath-id": "0000000000000001", "disable-in-band": "true", "hwaddr": "02:00:00:00:00:01"},
 		ExternalIDs: map[string]string{"mpbox-pairs": "1-2"}, DPID: "0000000000000001",
 		Protocols:   []string{"OpenFlow10", "OpenFlow13"},
-		Controllers: []ControllerState{{Target: "tcp:127.0.0.1:6653", Mode: "out-of-band", Backoff: 1000}},
+		Controllers: []ControllerState{{Target: "tcp:127.0.0.1:6653", Mode: "out-of-band"}},
 		Ports:       map[string]PortState{"ce": {Number: 1}, "pe": {Number: 2}},
 	}}}
 }
@@ -46,8 +46,8 @@ func TestChanges(t *testing.T) {
 		"all protocols":    {spoil: edit(func(b *BridgeState) { b.Protocols = nil })},
 		"old protocols":    {spoil: edit(func(b *BridgeState) { b.Protocols = []string{"OpenFlow10"} }), want: []string{"br0: protocols OpenFlow10,OpenFlow13"}},
 		"no controller": {spoil: edit(func(b *BridgeState) { b.Controllers = nil }),
-			want: []string{"br0: controller tcp:127.0.0.1:6653", "br0: controller out of band, looked for each second"}},
-		"controller's mode": {spoil: edit(func(b *BridgeState) { b.Controllers[0].Mode = "" }), want: []string{"br0: controller out of band, looked for each second"}},
+			want: []string{"br0: controller tcp:127.0.0.1:6653", "br0: controller out of band"}},
+		"controller's mode": {spoil: edit(func(b *BridgeState) { b.Controllers[0].Mode = "" }), want: []string{"br0: controller out of band"}},
 		"interfaces there":  {spec: func(s *Spec) { s.Interfaces = map[uint32]string{1: "ce", 2: "pe"} }},
 		"interface missing": {spec: func(s *Spec) { s.Interfaces = map[uint32]string{1: "ce", 3: "new"} },
 			want: []string{"br0: add port new", "br0: port new is number 3"}},
@@ -55,7 +55,7 @@ func TestChanges(t *testing.T) {
 		"no bridge": {spoil: func(s *State) { delete(s.Bridges, "br0") }, spec: func(s *Spec) { s.DatapathType = "netdev" }, want: []string{
 			"create bridge br0", "br0: other_config:datapath-id=0000000000000001",
 			"br0: other_config:disable-in-band=true", "br0: external_ids:mpbox-pairs=1-2",
-			"br0: controller tcp:127.0.0.1:6653", "br0: controller out of band, looked for each second"}},
+			"br0: controller tcp:127.0.0.1:6653", "br0: controller out of band"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now, s := right(), spec()

@@ -33,7 +33,6 @@ type ControllerState struct {
 	Target    string
 	Connected bool
 	Mode      string // connection_mode
-	Backoff   int64  // max_backoff in ms, 0 where it is not set
 }
 
 // PortState is an interface of a bridge.
@@ -81,8 +80,7 @@ func readState(ctx context.Context, c *ovsdb.Client) (State, error) {
 		for _, id := range uuids(r["controller"]) {
 			row := tables["Controller"][id]
 			connected, _ := row["is_connected"].(bool)
-			backoff, _ := number(row["max_backoff"])
-			b.Controllers = append(b.Controllers, ControllerState{str(row["target"]), connected, str(row["connection_mode"]), backoff})
+			b.Controllers = append(b.Controllers, ControllerState{str(row["target"]), connected, str(row["connection_mode"])})
 		}
 		slices.SortFunc(b.Controllers, func(x, y ControllerState) int {
 			if x.Target < y.Target {
