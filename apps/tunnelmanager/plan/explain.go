@@ -78,7 +78,7 @@ func Explain(in Input, id string) (Explanation, error) {
 		best := h.before
 		if best.worst > 0 {
 			p.bound(h.shape)
-			if len(h.shape.sets) > 0 && h.shape.best.pairs(best) < 0 {
+			if !h.shape.none && h.shape.best.pairs(best) < 0 {
 				best = h.shape.best
 			}
 		}

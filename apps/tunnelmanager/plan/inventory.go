@@ -34,8 +34,6 @@ type pairState struct {
 	carriers map[carrierKey]*carrier
 	// inUse are the routes of LSPs that are there or planned: candidates for all.
 	inUse []*route
-	cheap []*route // cached cheapest paths without constraints
-	all   bool
 }
 
 // learn notes that an LSP takes a route, or will.
@@ -103,7 +101,7 @@ func (p *Planner) findDefault(ps *pairState) {
 		}
 	}
 	ps.defaultAssumed = true
-	ps.defaultRoute = p.shortestByTE(ps.from, ps.to)
+	ps.defaultRoute = p.memo.shortestByTE(ps.from, ps.to)
 }
 
 // sortByPreference puts the default LSP first (its flows need no steering), then
@@ -203,27 +201,6 @@ func (p *Planner) use(l *lspState, by int) {
 	}
 }
 
-// shortestByTE gives the shortest path by TE metric: what a PE's own routing is
-// taken to use where nobody tells. nil where there is none.
-func (p *Planner) shortestByTE(from, to int32) *route {
-	prev := p.trees[from]
-	if prev == nil {
-		prev = p.net.treeByTE(from)
-		p.trees[from] = prev
-	}
-	var arcs []int32
-	for at := to; at != from; {
-		a := prev[at]
-		if a < 0 {
-			return nil
-		}
-		arcs = append(arcs, a)
-		at = p.net.arcs[a].from
-	}
-	slices.Reverse(arcs)
-	return p.net.intern(from, arcs)
-}
-
 // treeByTE gives the arc by which each node is reached from one; -1 for none.
 func (n *network) treeByTE(from int32) []int32 {
 	links := n.ted.Links()
@@ -233,7 +210,8 @@ func (n *network) treeByTE(from int32) []int32 {
 		prev[i], dist[i] = -1, unreachable
 	}
 	dist[from] = 0
-	s := search{n: n}
+	s := &n.tree
+	s.start(n)
 	s.push(pathItem{at: from})
 	for len(s.heap) > 0 {
 		it := s.items[s.pop()]

@@ -24,6 +24,10 @@ type network struct {
 	links                        []linkInfo
 	srlgs                        []uint32
 	routes                       map[string]*route
+	// Kept between searches, so that these allocate little.
+	tree, walk search
+	dist       []int64
+	mask       []uint64
 }
 
 type arc struct {

@@ -3,3 +3,6 @@
 package plan
 
 const slack = 1
+
+// ReplaySteps is how many random steps a replay has.
+const ReplaySteps = 500

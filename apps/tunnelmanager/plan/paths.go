@@ -34,6 +34,11 @@ type search struct {
 	heap  []int32 // indexes into items
 }
 
+// start clears s for a search in n.
+func (s *search) start(n *network) {
+	s.n, s.items, s.heap = n, s.items[:0], s.heap[:0]
+}
+
 func (s *search) less(i, j int32) bool {
 	a, b := &s.items[i], &s.items[j]
 	if a.f != b.f {
@@ -119,9 +124,13 @@ func (n *network) passes(f filter, ai int32) bool {
 	return true
 }
 
-// nodeMask gives the nodes that no path may pass.
+// nodeMask gives the nodes that no path may pass. It holds until the next call.
 func (n *network) nodeMask(f filter) []uint64 {
-	m := make([]uint64, wordsFor(len(n.out)))
+	if n.mask == nil {
+		n.mask = make([]uint64, wordsFor(len(n.out)))
+	}
+	m := n.mask
+	clear(m)
 	if f.forbid != nil {
 		copy(m, f.forbid[n.allAt:])
 	}
@@ -134,14 +143,18 @@ func (n *network) nodeMask(f filter) []uint64 {
 }
 
 // distances gives the cost from each node to one, over arcs that f lets pass and
-// inner nodes that are not masked.
+// inner nodes that are not masked. It holds until the next call.
 func (n *network) distances(to int32, f filter, mask []uint64) []int64 {
-	dist := make([]int64, len(n.out))
+	if n.dist == nil {
+		n.dist = make([]int64, len(n.out))
+	}
+	dist := n.dist
 	for i := range dist {
 		dist[i] = unreachable
 	}
 	dist[to] = 0
-	s := search{n: n}
+	s := &n.tree
+	s.start(n)
 	s.push(pathItem{at: to})
 	for len(s.heap) > 0 {
 		it := s.items[s.pop()]
@@ -170,7 +183,8 @@ func (n *network) pathsTowards(from, to int32, f filter, limit int, mask []uint6
 	if from == to || dist[from] == unreachable {
 		return nil, true
 	}
-	s := search{n: n}
+	s := &n.walk
+	s.start(n)
 	s.push(pathItem{at: from, f: dist[from], arc: -1, parent: -1})
 	var arcs []int32
 	for pops := 0; len(s.heap) > 0; pops++ {

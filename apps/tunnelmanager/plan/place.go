@@ -17,7 +17,7 @@ func (p *Planner) Place(d Demand, current Assignment) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	p.quick = true
+	p.quick, p.effort = true, quickEffort
 	p.in.Scope = Incremental
 	p.planFor(p.unsettled([]*demandState{ds}))
 	all := make([]*demandState, 0, len(p.touched))

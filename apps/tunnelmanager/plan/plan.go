@@ -33,6 +33,9 @@ func (p *Planner) Run() Result {
 		work := slices.DeleteFunc(slices.Clone(all), func(d *demandState) bool { return d.Hold && !d.broken })
 		p.planFor(work)
 	}
+	if p.in.Tidy && p.in.Scope != Evaluate {
+		p.tidy()
+	}
 	return p.result(all)
 }
 
@@ -54,7 +57,7 @@ func (p *Planner) settled(d *demandState) bool {
 			continue
 		}
 		p.bound(h.shape)
-		if h.shape.sets == nil || h.before.pairs(h.shape.best) > 0 {
+		if h.shape.none || h.before.pairs(h.shape.best) > 0 {
 			return false
 		}
 	}
@@ -91,7 +94,7 @@ func (p *Planner) choose(h *half) *set {
 	}
 	s := h.shape
 	p.bound(s)
-	if s.depth == 1 && (!s.complete() || p.price(h, s.found).over > 0) {
+	if s.depth == 1 && (!s.complete() || !s.none && p.price(h, p.candidates(s)[0]).over > 0) {
 		p.deepen(s)
 	} else if s.depth == 2 {
 		p.deepen(s) // in case routes came in

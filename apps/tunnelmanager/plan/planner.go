@@ -18,6 +18,7 @@ import (
 // when the TED or what the PEs report has changed otherwise.
 type Planner struct {
 	in        Input
+	memo      *Memo
 	net       *network
 	lsps      map[string]*lspState
 	lspsOf    map[Pair][]*lspState
@@ -31,7 +32,6 @@ type Planner struct {
 	quick     bool            // one demand at a time: bound the work by milliseconds
 	taken     map[string]bool // names of LSPs that are or were in use
 	effort    int             // of each path search
-	trees     map[int32][]int32
 
 	load []int64 // bit/s by arc
 	over int64   // sum of load beyond capacity
@@ -84,11 +84,16 @@ func New(in Input) (*Planner, error) {
 	if in.TED == nil {
 		return nil, fmt.Errorf("plan: no topology is known yet")
 	}
+	memo := in.Memo
+	if memo == nil {
+		memo = new(Memo)
+	}
+	memo.reset(in.TED, in.Metric)
 	p := &Planner{
-		in: in, net: compile(in.TED, in.Metric),
+		in: in, memo: memo, net: memo.net,
 		lsps: make(map[string]*lspState, len(in.LSPs)), lspsOf: map[Pair][]*lspState{},
 		pairs: map[Pair]*pairState{}, shapes: map[string]*shape{}, demands: make(map[string]*demandState, len(in.Demands)),
-		taken: make(map[string]bool, len(in.LSPs)), newOf: map[Pair]int{}, idle: map[string]*lspState{}, touched: map[*demandState]bool{}, trees: map[int32][]int32{},
+		taken: make(map[string]bool, len(in.LSPs)), newOf: map[Pair]int{}, idle: map[string]*lspState{}, touched: map[*demandState]bool{},
 		limited: in.MaxNewLSPs > 0 || in.MaxPerPair != nil,
 	}
 	p.load = make([]int64, len(p.net.arcs))
@@ -441,7 +446,7 @@ func (p *Planner) pick(h *half) *set {
 			best, least = st, pr
 		}
 	}
-	if len(s.sets) == 0 {
+	if s.none {
 		return nil
 	}
 	switch c := h.before.compare(s.best); {
@@ -450,7 +455,7 @@ func (p *Planner) pick(h *half) *set {
 	case c == 0:
 		try(h.stay)
 	}
-	for _, st := range s.sets {
+	for _, st := range p.candidates(s) {
 		try(st)
 	}
 	return best

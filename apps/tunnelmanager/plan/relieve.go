@@ -8,12 +8,12 @@ import (
 // Work bounds of the search for less overload, in candidate sets priced. They are
 // no time limits, so that equal inputs give equal plans.
 const (
-	relieveEvals = 3_000_000 // while links are overloaded
+	relieveEvals = 1_500_000 // while links are overloaded
 	tidyEvals    = 150_000   // only for fewer changes and cheaper paths
 	quietRounds  = 400       // rounds without success after which it ends
 	detours      = 200       // halves for which ways round overloaded links are sought
 	// The same for one demand at a time.
-	quickEvals, quickHalves, quickSearches = 10_000, 40, 4
+	quickEvals, quickHalves, quickSearches, quickEffort = 2_500, 40, 2, 1000
 )
 
 // relieve looks for a better choice of all the halves together, after each was
@@ -98,14 +98,18 @@ func (ns *neighbourhood) collect(work []*demandState) {
 	if p.in.Scope != Incremental || len(hot) == 0 {
 		return
 	}
-	searches := 0
-	for _, d := range p.order {
+	searches, first := 0, ns.rnd.IntN(len(p.order))
+	for i := range p.order {
+		d := p.order[(first+i)%len(p.order)]
+		if p.quick && len(ns.halves) >= quickHalves {
+			break
+		}
 		if planned[d] || d.Hold || d.Bandwidth == 0 {
 			continue
 		}
 		for _, h := range d.halves {
 			if slices.ContainsFunc(h.chosen.arcs, func(u arcUse) bool { return hot[u.arc] }) {
-				if p.quick && (len(ns.halves) >= quickHalves || h.shape.depth == 0 && searches >= quickSearches) {
+				if p.quick && h.shape.depth == 0 && searches >= quickSearches {
 					continue
 				}
 				searches += btoi(h.shape.depth == 0)
@@ -119,7 +123,7 @@ func (ns *neighbourhood) collect(work []*demandState) {
 }
 
 func (ns *neighbourhood) take(h *half) {
-	if len(h.order) > 0 && !h.d.refused && len(h.shape.sets) > 0 && !h.limited {
+	if len(h.order) > 0 && !h.d.refused && h.shape.depth > 0 && !h.shape.none && !h.limited {
 		ns.halves = append(ns.halves, h)
 	}
 }
@@ -189,6 +193,9 @@ func (ns *neighbourhood) run(evals int) {
 	}
 	limit := p.evals + evals
 	quiet := quietRounds + 10*len(ns.halves)
+	if p.quick {
+		quiet = 50 + len(ns.halves)
+	}
 	for rounds := 0; rounds < quiet && p.evals < limit; rounds++ {
 		group := ns.pickGroup()
 		before := p.total
@@ -225,7 +232,8 @@ func (ns *neighbourhood) run(evals int) {
 
 // any gives some candidate of a half that keeps the limits, or s.
 func (ns *neighbourhood) any(h *half, s *set) *set {
-	c := h.shape.sets[ns.rnd.IntN(len(h.shape.sets))]
+	all := ns.p.candidates(h.shape)
+	c := all[ns.rnd.IntN(len(all))]
 	if !ns.p.feasible(h, c) {
 		return s
 	}

@@ -22,14 +22,18 @@ type shape struct {
 
 	// depth: 0 nothing yet, 1 path search alone, 2 all candidates.
 	depth int
-	// knows are the routes that the candidates were made of; nil for all.
+	// knows are the routes that the candidates were made of.
 	knows map[*route]bool
-	// best is the best score there is; sets are the candidates that have it, the
-	// cheapest first. exact: there is none better, and none that has it is missing.
+	// best is the best score there is, none that there is no candidate at all.
+	// exact: there is none better, and no candidate that has it is missing.
 	best  score
-	sets  []*set
+	none  bool
 	exact bool
-	found *set // what path search gave; nil where it found none
+	// tuples are the candidates that have the best score, the cheapest first; sets
+	// the same, made when they are asked for. found is what path search gave.
+	tuples []tuple
+	sets   []*set
+	found  []*route
 	// extra are routes that a search for less loaded ones added, by slot.
 	extra [][]*route
 }
@@ -123,26 +127,33 @@ func (p *Planner) search(s *shape) {
 		return
 	}
 	s.depth = 1
-	q := disjoint.Query{Level: s.level, Metric: p.in.Metric, Constraints: s.cons, K: len(s.pairs), Effort: p.effort}
-	for _, ps := range s.pairs {
-		q.From, q.To = append(q.From, ps.Ingress), append(q.To, ps.Egress)
-	}
-	res, err := disjoint.Find(p.net.ted, q)
-	if err != nil {
+	l := p.memo.search(s, p.effort)
+	s.found, s.exact = l.routes, l.sure
+	if s.found == nil {
+		s.none = true
 		return
 	}
-	routes := make([]*route, len(res.Paths))
-	for i, path := range res.Paths {
-		arcs := make([]int32, len(path.Links))
-		for j, l := range path.Links {
-			arcs[j] = int32(l)
-		}
-		routes[i] = p.net.intern(s.pairs[i].from, arcs)
+	s.best = p.net.rate(s.level, s.found)
+	s.tuples = []tuple{{s.found, costOf(s.found)}}
+}
+
+func costOf(routes []*route) int64 {
+	c := int64(0)
+	for _, r := range routes {
+		c += r.cost
 	}
-	s.found = p.newSet(s, routes)
-	s.best = p.net.rate(s.level, routes)
-	s.sets = []*set{s.found}
-	s.exact = res.Exact
+	return c
+}
+
+// candidates gives the sets with the best score.
+func (p *Planner) candidates(s *shape) []*set {
+	if s.sets == nil {
+		s.sets = make([]*set, len(s.tuples))
+		for i, t := range s.tuples {
+			s.sets[i] = p.newSet(s, t.routes)
+		}
+	}
+	return s.sets
 }
 
 // bound makes sure that s.best is the best score there is, as far as it can be
@@ -158,7 +169,7 @@ func (p *Planner) bound(s *shape) {
 func (s *shape) complete() bool {
 	for _, ps := range s.pairs {
 		for _, r := range ps.inUse {
-			if !s.knows[r] && (s.depth == 2 || s.found == nil || !slices.Contains(s.found.routes, r)) {
+			if !s.knows[r] && (s.depth == 2 || s.found == nil || !slices.Contains(s.found, r)) {
 				return false
 			}
 		}
@@ -174,39 +185,65 @@ func (p *Planner) deepen(s *shape) {
 	}
 	p.search(s)
 	s.depth = 2
+	key := p.deepKey(s)
+	l, ok := p.memo.deep[key]
+	if !ok || key == "" {
+		l = p.enumerate(s)
+		if key != "" {
+			p.memo.deep[key] = l
+		}
+	}
+	s.tuples, s.best, s.exact, s.knows, s.sets = l.tuples, l.best, l.exact, l.knows, nil
+	s.none = len(s.tuples) == 0
+}
+
+// deepKey names all that the candidates of a shape depend on.
+func (p *Planner) deepKey(s *shape) string {
+	if s.extra != nil {
+		return ""
+	}
+	b := binary.AppendUvarint([]byte(s.key), uint64(p.effort))
+	var ids []int32
+	for i, ps := range s.pairs {
+		if i > 0 && s.pairs[i-1] == ps {
+			continue
+		}
+		ids = ids[:0]
+		for _, r := range ps.inUse {
+			ids = append(ids, r.id)
+		}
+		slices.Sort(ids)
+		for _, id := range ids {
+			b = binary.AppendUvarint(b, uint64(id)+1)
+		}
+		b = append(b, 0)
+	}
+	return string(b)
+}
+
+func (p *Planner) enumerate(s *shape) deepList {
 	b := builder{n: p.net, s: s, limit: maxSetsLarge, steps: setSteps, best: score{worst: math.MaxInt}}
 	if p.net.small() {
 		b.limit = maxSetsSmall
 	}
 	var all bool
 	b.pools, all = p.pools(s)
-	s.knows = map[*route]bool{}
+	knows := map[*route]bool{}
 	for _, pool := range b.pools {
 		for _, r := range pool {
-			s.knows[r] = true
+			knows[r] = true
 		}
 	}
 	if s.found != nil {
-		b.best = p.net.rate(s.level, s.found.routes)
+		b.best = p.net.rate(s.level, s.found)
 	}
 	b.run()
-	s.exact = all && b.steps > 0
-	if len(b.got) == 0 && s.found == nil {
-		s.sets = nil
-		return
-	}
 	slices.SortStableFunc(b.got, func(x, y tuple) int { return cmp.Compare(x.cost, y.cost) })
-	s.best = b.best
-	s.sets = s.sets[:0:0]
-	seen := false
-	for _, t := range b.got {
-		st := p.newSet(s, t.routes)
-		seen = seen || s.found != nil && slices.Equal(st.routes, s.found.routes)
-		s.sets = append(s.sets, st)
+	if s.found != nil && p.net.rate(s.level, s.found) == b.best &&
+		!slices.ContainsFunc(b.got, func(t tuple) bool { return slices.Equal(t.routes, s.found) }) {
+		b.got = append([]tuple{{s.found, costOf(s.found)}}, b.got...)
 	}
-	if s.found != nil && !seen && p.net.rate(s.level, s.found.routes) == s.best {
-		s.sets = append([]*set{s.found}, s.sets...)
-	}
+	return deepList{tuples: b.got, best: b.best, exact: all && b.steps > 0, knows: knows}
 }
 
 // pools gives the candidate routes of each slot, the cheapest first, and whether
@@ -219,7 +256,7 @@ func (p *Planner) pools(s *shape) (pools [][]*route, all bool) {
 			pools[i] = pools[i-1]
 			continue
 		}
-		cheap, complete := p.cheapest(ps, &s.cons)
+		cheap, complete := p.memo.cheapest(ps.from, ps.to, &s.cons)
 		all = all && complete
 		pool := slices.Clone(cheap)
 		has := make(map[*route]bool, len(pool))
@@ -240,7 +277,7 @@ func (p *Planner) pools(s *shape) (pools [][]*route, all bool) {
 		if !complete {
 			for j := i; j < len(s.pairs) && s.pairs[j] == ps; j++ {
 				if s.found != nil {
-					add(s.found.routes[j])
+					add(s.found[j])
 				}
 				if s.extra != nil {
 					for _, r := range s.extra[j] {
@@ -256,21 +293,6 @@ func (p *Planner) pools(s *shape) (pools [][]*route, all bool) {
 		pools[i] = pool
 	}
 	return pools, all
-}
-
-// cheapest gives the cheapest paths of a pair.
-func (p *Planner) cheapest(ps *pairState, c *disjoint.Constraints) ([]*route, bool) {
-	limit := keepPaths
-	if p.net.small() {
-		limit = allPaths
-	}
-	if !plain(c) {
-		return p.net.paths(ps.from, ps.to, filter{c: c}, limit)
-	}
-	if ps.cheap == nil {
-		ps.cheap, ps.all = p.net.paths(ps.from, ps.to, filter{c: c}, limit)
-	}
-	return ps.cheap, ps.all
 }
 
 // complements gives for slot i the cheapest route beside each LSP that another
@@ -295,19 +317,14 @@ func (p *Planner) complements(s *shape, i int) []*route {
 		}
 	}
 	if s.found != nil {
-		for j := range s.found.routes {
-			others := slices.Delete(slices.Clone(s.found.routes), j, j+1)
+		for j := range s.found {
+			others := slices.Delete(slices.Clone(s.found), j, j+1)
 			beside = append(beside, others)
 		}
 	}
 	var out []*route
-	ps := s.pairs[i]
 	for _, rs := range beside {
-		f := filter{c: &s.cons, forbid: p.net.forbid(s.level, rs)}
-		mask := p.net.nodeMask(f)
-		if found, _ := p.net.pathsTowards(ps.from, ps.to, f, 2, mask, p.net.distances(ps.to, f, mask)); len(found) > 0 {
-			out = append(out, found...)
-		}
+		out = append(out, p.memo.besides(s.level, &s.cons, s.pairs[i].from, s.pairs[i].to, rs)...)
 	}
 	return out
 }

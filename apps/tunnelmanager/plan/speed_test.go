@@ -122,6 +122,8 @@ func TestRedesignIsFast(t *testing.T) {
 	}
 }
 
+const loadedSignatures = 10_000
+
 // signatures makes n demands that differ, two or three slots each, some dual homed.
 func signatures(ted *topology.TED, n int, r *rand.Rand) []Demand {
 	out := make([]Demand, n)
@@ -158,7 +160,7 @@ func loadedPlanner(t testing.TB, n int, r *rand.Rand) (*Planner, Input) {
 // With 10,000 signatures, one new demand takes less than 5 ms.
 func TestOneNewDemandIsFast(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
-	p, in := loadedPlanner(t, 10_000, r)
+	p, in := loadedPlanner(t, loadedSignatures, r)
 	var took []time.Duration
 	met := 0
 	for i, d := range signatures(in.TED, 1000, r) {
@@ -182,7 +184,7 @@ func TestOneNewDemandIsFast(t *testing.T) {
 
 func BenchmarkOneNewDemand(b *testing.B) {
 	r := rand.New(rand.NewPCG(5, 5))
-	p, in := loadedPlanner(b, 10_000, r)
+	p, in := loadedPlanner(b, loadedSignatures, r)
 	more := signatures(in.TED, 1000, r)
 	i := 0
 	for b.Loop() {

@@ -71,6 +71,9 @@ type Input struct {
 	Default func(Pair) (lsp string, ok bool)
 	// Metric that path cost is counted in.
 	Metric disjoint.Metric
+	// Tidy also moves demands off LSPs that can be spared: where nothing gets worse
+	// but path cost, the LSP with the fewest users is given up. For quiet times.
+	Tidy bool
 	// MaxNewLSPs limits what one plan may signal; 0 means no limit.
 	MaxNewLSPs int
 	// MaxPerPair limits how many owned LSPs a pair may have at a time (a PE with
@@ -78,6 +81,9 @@ type Input struct {
 	MaxPerPair func(Pair) int
 	// Reuse tells whether flows may be put on an LSP that is not owned; nil: on all.
 	Reuse func(topology.LSP) bool
+	// Memo may keep what was found out for the next plan on the same TED; nil keeps
+	// nothing.
+	Memo *Memo
 	// Pending are LSPs that were signalled and have not come up yet: they are
 	// planned with as if they were up, on the route they were asked for.
 	Pending map[string]bool

@@ -37,7 +37,7 @@ func (p *Planner) unmetHalf(h *half, got score) string {
 	}
 	text := p.sharedBy(h, routes)
 	p.bound(h.shape)
-	if h.shape.sets != nil && h.shape.best.pairs(got) < 0 && !h.d.refused {
+	if !h.shape.none && h.shape.best.pairs(got) < 0 && !h.d.refused {
 		text += "; " + h.shape.best.level(level).String() + " can be had"
 		switch {
 		case p.in.Scope == Evaluate:
@@ -49,8 +49,8 @@ func (p *Planner) unmetHalf(h *half, got score) string {
 		}
 		return text
 	}
-	if h.shape.sets != nil && h.shape.sets[0] != nil {
-		routes = h.shape.sets[0].routes // what the cure starts from
+	if !h.shape.none {
+		routes = h.shape.tuples[0].routes // what the cure starts from
 	}
 	if cure := p.cure(h.shape, routes); cure != "" {
 		text += "; " + cure

@@ -1,0 +1,183 @@
+package plan
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"mpbox/topology"
+	"mpbox/topology/disjoint"
+)
+
+// Memo keeps what planning found out about a TED, for the next plan on the same
+// snapshot: the compiled network, paths, candidate sets. It makes plans faster and
+// never different. Its zero value is ready; one goroutine uses it at a time.
+type Memo struct {
+	ted    *topology.TED
+	metric disjoint.Metric
+
+	net    *network
+	solver *disjoint.Solver
+	trees  map[int32][]int32
+	cheap  map[[2]int32]pathList
+	beside map[string][]*route
+	found  map[string]pathList
+	deep   map[string]deepList
+}
+
+// pathList are routes, and whether these are all, or the best, there is.
+type pathList struct {
+	routes []*route
+	sure   bool
+}
+
+// deepList is what the search for all candidate sets gave.
+type deepList struct {
+	tuples []tuple
+	best   score
+	exact  bool
+	knows  map[*route]bool
+}
+
+// memoLimit bounds the memory of the candidate sets kept.
+const memoLimit = 20_000
+
+func (m *Memo) reset(ted *topology.TED, metric disjoint.Metric) {
+	if m.ted == ted && m.metric == metric && len(m.deep)+len(m.beside) < memoLimit {
+		return
+	}
+	*m = Memo{
+		ted: ted, metric: metric, net: compile(ted, metric),
+		trees: map[int32][]int32{}, cheap: map[[2]int32]pathList{}, beside: map[string][]*route{},
+		found: map[string]pathList{}, deep: map[string]deepList{},
+	}
+}
+
+// cheapest gives the cheapest paths of a pair.
+func (m *Memo) cheapest(from, to int32, c *disjoint.Constraints) ([]*route, bool) {
+	limit := keepPaths
+	if m.net.small() {
+		limit = allPaths
+	}
+	if !plain(c) {
+		return m.net.paths(from, to, filter{c: c}, limit)
+	}
+	key := [2]int32{from, to}
+	if l, ok := m.cheap[key]; ok {
+		return l.routes, l.sure
+	}
+	var l pathList
+	l.routes, l.sure = m.net.paths(from, to, filter{c: c}, limit)
+	m.cheap[key] = l
+	return l.routes, l.sure
+}
+
+// besides gives the two cheapest routes that keep clear of others.
+func (m *Memo) besides(level disjoint.Level, c *disjoint.Constraints, from, to int32, others []*route) []*route {
+	key := ""
+	if plain(c) {
+		b := make([]byte, 0, 32)
+		b = append(b, byte(level))
+		b = binary.AppendUvarint(b, uint64(from))
+		b = binary.AppendUvarint(b, uint64(to))
+		for _, r := range others {
+			b = binary.AppendUvarint(b, uint64(r.id))
+		}
+		key = string(b)
+		if found, ok := m.beside[key]; ok {
+			return found
+		}
+	}
+	f := filter{c: c, forbid: m.net.forbid(level, others)}
+	mask := m.net.nodeMask(f)
+	found, _ := m.net.pathsTowards(from, to, f, 2, mask, m.net.distances(to, f, mask))
+	if key != "" {
+		m.beside[key] = found
+	}
+	return found
+}
+
+// search asks path search for the routes of a shape that share least and cost
+// least; none where it finds none.
+func (m *Memo) search(s *shape, effort int) pathList {
+	key := string(binary.AppendUvarint([]byte(s.key), uint64(effort)))
+	if l, ok := m.found[key]; ok {
+		return l
+	}
+	l := pathList{routes: m.cheapestPair(s), sure: true}
+	if l.routes == nil {
+		l = m.find(s, effort)
+	}
+	m.found[key] = l
+	return l
+}
+
+func (m *Memo) find(s *shape, effort int) pathList {
+	q := disjoint.Query{Level: s.level, Metric: m.metric, Constraints: s.cons, K: len(s.pairs), Effort: effort}
+	for _, ps := range s.pairs {
+		q.From, q.To = append(q.From, ps.Ingress), append(q.To, ps.Egress)
+	}
+	res, err := disjoint.Find(m.ted, q)
+	if err != nil {
+		return pathList{}
+	}
+	routes := make([]*route, len(res.Paths))
+	for i, path := range res.Paths {
+		routes[i] = m.net.internLinks(s.pairs[i].from, path.Links)
+	}
+	return pathList{routes, res.Exact}
+}
+
+// cheapestPair gives the cheapest pair of link-disjoint paths where it is all that
+// is asked for: no other pair can be cheaper and meet the level. nil where it is
+// not, or where the question is another.
+func (m *Memo) cheapestPair(s *shape) []*route {
+	if len(s.pairs) != 2 || s.pairs[0] != s.pairs[1] || s.level == disjoint.None || !plain(&s.cons) {
+		return nil
+	}
+	if m.solver == nil {
+		var err error
+		if m.solver, err = disjoint.NewSolver(m.ted, m.metric, disjoint.Constraints{}); err != nil {
+			return nil
+		}
+	}
+	ps := s.pairs[0]
+	pair, ok := m.solver.Pair(int(ps.from), int(ps.to))
+	if !ok {
+		return nil
+	}
+	routes := []*route{m.net.internLinks(ps.from, pair.One), m.net.internLinks(ps.from, pair.Two)}
+	if m.net.rate(s.level, routes) != (score{}) || !m.net.simple(routes[0]) || !m.net.simple(routes[1]) {
+		return nil
+	}
+	slices.SortFunc(routes, compareRoutes)
+	return routes
+}
+
+func (n *network) internLinks(from int32, links []int) *route {
+	arcs := make([]int32, len(links))
+	for i, l := range links {
+		arcs[i] = int32(l)
+	}
+	return n.intern(from, arcs)
+}
+
+// shortestByTE gives the shortest path by TE metric: what a PE's own routing is
+// taken to use where nobody tells. nil where there is none.
+func (m *Memo) shortestByTE(from, to int32) *route {
+	prev := m.trees[from]
+	if prev == nil {
+		prev = m.net.treeByTE(from)
+		m.trees[from] = prev
+	}
+	var arcs []int32
+	for at := to; at != from; {
+		a := prev[at]
+		if a < 0 {
+			return nil
+		}
+		arcs = append(arcs, a)
+		at = m.net.arcs[a].from
+	}
+	slices.Reverse(arcs)
+	return m.net.intern(from, arcs)
+}
