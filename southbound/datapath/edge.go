@@ -206,6 +206,9 @@ func (d *Datapath) setEdgeRules(ctx context.Context, rules []EdgeRule) error {
 	}
 	d.write.Lock()
 	defer d.write.Unlock()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("wait for another change: %w", err) // nothing is done yet
+	}
 	t := &d.edge
 	t.forgetEnded()
 	c, offline := d.connected()

@@ -46,18 +46,13 @@ type portChange struct {
 	down bool
 }
 
-// linkChanges decides what to change, given the ports of a pair and whether mpbox
-// switched them off. Both ports are there.
+// linkChanges decides what to change, given the ports of a pair.
 //
-// A port that was switched off has no link of its own to look at, so it is only
-// the other side's link that decides. After a restart mpbox does not know who
-// switched a port off: it takes a port that is off while the other side is well,
-// or has just lost its link, for its own; if both are off, it waits until somebody
-// switches one of them on.
-func linkChanges(a, b openflow.Port, offA, offB bool) []portChange {
+// A port that is off has no link of its own to look at, so only the other side
+// decides: where that is well, the port is switched on. If both are off, somebody
+// else has done that: they are left until one of them is switched on.
+func linkChanges(a, b openflow.Port) []portChange {
 	switch {
-	case a.AdminDown() && b.AdminDown() && !offA && !offB:
-		return nil
 	case !a.LinkDown() && b.AdminDown():
 		return []portChange{{b, false}}
 	case !b.LinkDown() && a.AdminDown():
@@ -84,7 +79,7 @@ func (c *conn) showLinks(ctx context.Context) error {
 		if !okA || !okB {
 			continue
 		}
-		for _, ch := range linkChanges(a, b, d.links[p.a], d.links[p.b]) {
+		for _, ch := range linkChanges(a, b) {
 			if d.links == nil {
 				d.links = linkMemory{}
 			}

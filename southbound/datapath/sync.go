@@ -26,7 +26,7 @@ func (c *conn) sync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 6*d.r.cfg.RequestTimeout)
 	defer cancel()
 
-	dialect, err := c.introduce(ctx)
+	dialect, weak, err := c.introduce(ctx)
 	if err != nil {
 		return err
 	}
@@ -42,10 +42,8 @@ func (c *conn) sync(ctx context.Context) error {
 	d.mu.Lock()
 	gen := nextGeneration(d.generation, used)
 	d.mu.Unlock()
-	d.edge.ours(gen)
 
 	var want Tables
-	var weak []string // what the switch cannot do
 	for {
 		if want, err = Build(d.bridge, d.r.cfg.Tap, dialect); err != nil {
 			return err
@@ -63,7 +61,11 @@ func (c *conn) sync(ctx context.Context) error {
 		}
 		d.log.Info("switch lacks an extension", zap.String("without", what), zap.Error(err))
 		dialect, weak = less, append(weak, what)
+		// What was taken of this attempt goes with the old generations.
+		used[gen] = true
+		gen = nextGeneration(gen, used)
 	}
+	d.edge.ours(gen)
 	if err := c.syncEdge(ctx, gen, dialect); err != nil {
 		return err
 	}
@@ -96,25 +98,25 @@ func (c *conn) sync(ctx context.Context) error {
 	return nil
 }
 
-// introduce claims the switch and reads what it is.
-func (c *conn) introduce(ctx context.Context) (Dialect, error) {
+// introduce claims the switch and reads what it is, and what it cannot do.
+func (c *conn) introduce(ctx context.Context) (dialect Dialect, weak []string, err error) {
 	d := c.d
 	// A later claim wins over an earlier one, and over a controller that died.
-	_, err := c.s.Role(ctx, ofp.ControllerRoleMaster, uint64(time.Now().UnixNano()))
-	if err != nil && !onlyRefused(err, map[int]bool{}) {
-		return Dialect{}, err
+	if _, err := c.s.Role(ctx, ofp.ControllerRoleMaster, uint64(time.Now().UnixNano())); err != nil && !onlyRefused(err, map[int]bool{}) {
+		return dialect, nil, err
 	}
-	dialect := DialectOVS
+	dialect = DialectOVS
 	features, err := c.s.MeterFeatures(ctx)
 	if err != nil {
-		return Dialect{}, err
+		return dialect, nil, err
 	}
 	if features.MaxMeter == 0 {
 		dialect.Meters, dialect.PuntMeter = false, false
+		weak = append(weak, withoutMeters)
 	}
 	ports, err := c.s.Ports(ctx)
 	if err != nil {
-		return Dialect{}, err
+		return dialect, nil, err
 	}
 	d.mu.Lock()
 	clear(d.ports)
@@ -122,8 +124,10 @@ func (c *conn) introduce(ctx context.Context) (Dialect, error) {
 		d.ports[p.No] = p
 	}
 	d.mu.Unlock()
-	return dialect, nil
+	return dialect, weak, nil
 }
+
+const withoutMeters = "meters: punts are not limited"
 
 // less is the dialect to try after err, and what it goes without.
 func (d Dialect) less(err error) (less Dialect, what string, ok bool) {
@@ -135,7 +139,7 @@ func (d Dialect) less(err error) (less Dialect, what string, ok bool) {
 	case ofp.ErrTypeMeterModFailed:
 		if d.Meters {
 			d.Meters, d.PuntMeter = false, false
-			return d, "meters: punts are not limited", true
+			return d, withoutMeters, true
 		}
 	case ofp.ErrTypeBadAction, ofp.ErrTypeBadInstruction:
 		switch {

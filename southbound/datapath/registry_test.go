@@ -1,0 +1,527 @@
+package datapath
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"mpbox/southbound/openflow"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func statusOf(t testing.TB, r *Registry, dpid uint64) Status {
+	t.Helper()
+	for _, s := range r.Snapshot() {
+		if s.DPID == dpid {
+			return s
+		}
+	}
+	t.Fatalf("no datapath %x", dpid)
+	return Status{}
+}
+
+// Switches that lack something: the tap does what is left, and says so.
+func TestDialectIsFound(t *testing.T) {
+	has := func(b []byte, hex string) bool { return bytes.Contains(b, unhex(t, hex)) }
+	const (
+		flowMod, meterMod, multipart = 14, 29, 18
+		nxmFlags                     = "00014504"
+		onfFlags                     = "ffff55084f4e4600"
+		ctrl2                        = "000023200025"
+		ct                           = "000023200023"
+	)
+	type refusal = func(typ byte, body []byte) (uint16, uint16, bool)
+	noNXM := func(typ byte, b []byte) (uint16, uint16, bool) {
+		return 4, 6, typ == flowMod && (has(b, nxmFlags) || has(b, "0001d308"))
+	}
+	for name, tc := range map[string]struct {
+		refuse refusal
+		third  ThirdACK
+		state  State
+		reason string
+		punts  string // how a SYN is punted; "" not at all
+		match  string
+		meters bool
+	}{
+		"Open vSwitch": {state: Ready, punts: ctrl2, match: nxmFlags, meters: true},
+		"no role":      {refuse: func(typ byte, _ []byte) (uint16, uint16, bool) { return 11, 1, typ == 24 }, state: Ready, punts: ctrl2, match: nxmFlags, meters: true},
+		"no meters at all": {refuse: func(typ byte, b []byte) (uint16, uint16, bool) {
+			return 1, 2, typ == multipart && (b[1] == 11 || b[1] == 10)
+		}, state: Ready, reason: "punts are not limited", punts: "00000010fffffffd", match: nxmFlags},
+		"meters refused": {refuse: func(typ byte, _ []byte) (uint16, uint16, bool) { return 12, 1, typ == meterMod },
+			state: Ready, reason: "punts are not limited", punts: "00000010fffffffd", match: nxmFlags, meters: true},
+		"no meter of punts": {refuse: func(typ byte, b []byte) (uint16, uint16, bool) { return 2, 2, typ == flowMod && has(b, ctrl2) },
+			state: Ready, reason: "one limits all punts", punts: "00000010fffffffd", match: nxmFlags, meters: true},
+		"ONF's flags": {refuse: noNXM, state: Ready, reason: "Nicira's match", punts: ctrl2, match: onfFlags, meters: true},
+		"no flags": {refuse: func(typ byte, b []byte) (uint16, uint16, bool) {
+			return 4, 6, typ == flowMod && (has(b, nxmFlags) || has(b, onfFlags))
+		}, state: Degraded, reason: "mirror the port", meters: true},
+		"no conntrack": {third: ThirdACKConntrack, refuse: func(typ byte, b []byte) (uint16, uint16, bool) { return 2, 2, typ == flowMod && has(b, ct) },
+			state: Degraded, reason: "reactive", punts: ctrl2, match: nxmFlags, meters: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, _ := newRegistry(t, Config{Tap: Tap{ThirdACK: tc.third}})
+				f := &fakeSwitch{refuse: tc.refuse}
+				leave := join(t, r, f)
+				defer leave()
+				synctest.Wait()
+				s := statusOf(t, r, 1)
+				if s.State != tc.state || !strings.Contains(s.Reason, tc.reason) || tc.reason == "" && s.Reason != "" {
+					t.Errorf("%s, %q; want %s, %q", s.State, s.Reason, tc.state, tc.reason)
+				}
+				if s.Intended != s.Installed || s.Installed != len(f.list()) {
+					t.Errorf("intended %d, installed %d, on the switch %d", s.Intended, s.Installed, len(f.list()))
+				}
+				if got := simulate(f.list(), packet{in: 1, ether: 0x0806}); !slices.Equal(got.out, []uint32{2}) {
+					t.Errorf("forwarding: %+v", got)
+				}
+				got := simulate(f.list(), tcp4(1, FlagSYN))
+				if (len(got.punts) == 1) != (tc.punts != "") || !slices.Equal(got.out, []uint32{2}) {
+					t.Errorf("SYN: %+v", got)
+				}
+				found := tc.punts == ""
+				f.mu.Lock()
+				for _, b := range f.flows {
+					found = found || b[16] == TableTap && has(b, tc.punts) && has(b, tc.match)
+				}
+				f.mu.Unlock()
+				if !found {
+					t.Errorf("no tap flow with %s and %s", tc.match, tc.punts)
+				}
+				if (f.count(meterMod) > 0) != tc.meters {
+					t.Errorf("%d meters set, want some: %v", f.count(meterMod), tc.meters)
+				}
+			})
+		})
+	}
+}
+
+// A flow that has to be there and is refused: the state says which, and it is tried
+// again.
+func TestSyncIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, rec := newRegistry(t, Config{})
+		full := true
+		f := &fakeSwitch{refuse: func(typ byte, b []byte) (uint16, uint16, bool) {
+			return 5, 1, full && typ == 14 && b[16] == TableForward
+		}}
+		leave := join(t, r, f)
+		defer leave()
+		synctest.Wait()
+		s := statusOf(t, r, 1)
+		if s.State != Degraded || !strings.Contains(s.Reason, "table=2") || !strings.Contains(s.Reason, "TableFull") || s.LastError == "" {
+			t.Errorf("%s, %q", s.State, s.Reason)
+		}
+		if err := r.SetEdgeRules(t.Context(), 1, nil); !errors.Is(err, ErrNotConnected) {
+			t.Errorf("edge rules meanwhile: %v", err)
+		}
+		f.mu.Lock()
+		full = false
+		f.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if s := statusOf(t, r, 1); s.State != Ready {
+			t.Errorf("%s, %q", s.State, s.Reason)
+		}
+		if want := []State{Syncing, Degraded, Ready}; !slices.Equal(rec.states, want) {
+			t.Errorf("states %v, want %v", rec.states, want)
+		}
+	})
+}
+
+func addrPort(a netip.AddrPort, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr(), port)
+}
+
+func edge(id uint64, port uint16, a Action) EdgeRule {
+	r := EdgeRule{ID: id, InPort: 1, Src: v4a, Dst: v4b, Action: a}
+	r.Src = addrPort(r.Src, port)
+	return r
+}
+
+func TestEdgeRulesAreDiffed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, rec := newRegistry(t, Config{})
+		rules := []EdgeRule{edge(1, 1001, Count), edge(2, 1002, MarkDSCP(8)), edge(3, 1003, Count)}
+		// Declared before the switch is there: remembered.
+		if err := r.SetEdgeRules(t.Context(), 1, rules); !errors.Is(err, ErrNotConnected) {
+			t.Errorf("without a switch: %v", err)
+		}
+		var broken uint16
+		f := &fakeSwitch{refuse: func(typ byte, b []byte) (uint16, uint16, bool) {
+			return 5, 1, broken != 0 && typ == 14 && b[17] == 0 && bytes.Contains(b, []byte{0x80, 0, 0x1a, 2, byte(broken >> 8), byte(broken)})
+		}}
+		leave := join(t, r, f)
+		synctest.Wait()
+		edges := func() (ids []uint64) {
+			for _, f := range f.list() {
+				if id, ok := r.known[1].edge.lookup(f.Cookie); ok && kindOf(f.Cookie) == kindEdge {
+					ids = append(ids, id)
+				}
+			}
+			slices.Sort(ids)
+			return ids
+		}
+		if got := edges(); !slices.Equal(got, []uint64{1, 2, 3}) {
+			t.Errorf("after connecting: %v", got)
+		}
+		n := f.count(14)
+		if err := r.SetEdgeRules(t.Context(), 1, rules); err != nil || f.count(14) != n {
+			t.Errorf("the same again: %v, %d messages", err, f.count(14)-n)
+		}
+		// One changed, one new, one gone: three messages.
+		rules = []EdgeRule{edge(1, 1001, MarkDSCP(1)), edge(2, 1002, MarkDSCP(8)), edge(4, 1004, Count)}
+		if err := r.SetEdgeRules(t.Context(), 1, rules); err != nil || f.count(14) != n+3 || !slices.Equal(edges(), []uint64{1, 2, 4}) {
+			t.Errorf("%v, %d messages, rules %v", err, f.count(14)-n, edges())
+		}
+		// A rule that takes the packets of another over: it is replaced, never removed.
+		n = f.count(14)
+		rules[2] = edge(5, 1004, Count)
+		if err := r.SetEdgeRules(t.Context(), 1, rules); err != nil || f.count(14) != n+1 || !slices.Equal(edges(), []uint64{1, 2, 5}) {
+			t.Errorf("%v, %d messages, rules %v", err, f.count(14)-n, edges())
+		}
+		// One is refused: it is named, the others are in force, and it is tried again.
+		f.mu.Lock()
+		broken = 1007
+		f.mu.Unlock()
+		rules = append(rules, edge(6, 1006, Count), edge(7, 1007, Count))
+		err := r.SetEdgeRules(t.Context(), 1, rules)
+		var e *openflow.SwitchError
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), "edge rule 7") || !slices.Equal(edges(), []uint64{1, 2, 5, 6}) {
+			t.Errorf("%v, rules %v", err, edges())
+		}
+		if s := statusOf(t, r, 1); s.Intended-s.Installed != 1 || s.State != Ready {
+			t.Errorf("intended %d, installed %d, %s", s.Intended, s.Installed, s.State)
+		}
+		f.mu.Lock()
+		broken = 0
+		f.mu.Unlock()
+		if err := r.SetEdgeRules(t.Context(), 1, rules); err != nil || !slices.Equal(edges(), []uint64{1, 2, 5, 6, 7}) {
+			t.Errorf("%v, rules %v", err, edges())
+		}
+		// One ends by itself: it is told, and not installed again.
+		var over Flow
+		for _, fl := range f.list() {
+			if fl.Match.Src.Port() == 1006 {
+				over = fl
+			}
+		}
+		f.mu.Lock()
+		for k, b := range f.flows {
+			if be.Uint64(b) == over.Cookie {
+				delete(f.flows, k)
+			}
+		}
+		removed := be.AppendUint64(nil, over.Cookie)
+		removed = append(removed, 3, 0xe8, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0)
+		removed = append(removed, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 4, 0, 0, 0, 0)
+		f.msg(11, 0, removed)
+		be.PutUint64(removed, cookie(kindEdge, generationOf(over.Cookie)+7, handleOf(over.Cookie)))
+		f.msg(11, 0, removed) // another generation's: not ours
+		f.mu.Unlock()
+		synctest.Wait()
+		if want := []End{{ID: 6, Reason: EndIdle, Packets: 5, Bytes: 256, Age: 9 * time.Second}}; !slices.Equal(rec.ends, want) {
+			t.Errorf("ends %+v, want %+v", rec.ends, want)
+		}
+		leave()
+		leave = join(t, r, f) // the switch comes back with its flows
+		synctest.Wait()
+		if got := edges(); !slices.Equal(got, []uint64{1, 2, 5, 7}) {
+			t.Errorf("after reconnecting: %v", got)
+		}
+		gens := map[uint8]bool{}
+		for _, fl := range f.list() {
+			gens[generationOf(fl.Cookie)] = true
+		}
+		if len(gens) != 1 || gens[1] {
+			t.Errorf("generations %v, want one new", gens)
+		}
+		leave()
+	})
+}
+
+func TestEdgeRulesAreChecked(t *testing.T) {
+	r, _ := newRegistry(t, Config{})
+	good := edge(1, 1001, Count)
+	for name, tc := range map[string]struct {
+		edit func(*EdgeRule)
+		text string
+	}{
+		"no port":          {func(e *EdgeRule) { e.InPort = 0 }, "in_port 0"},
+		"no address":       {func(e *EdgeRule) { e.Src = addrPort(v4a, 0) }, "both ports"},
+		"two families":     {func(e *EdgeRule) { e.Dst = v6b }, "one family"},
+		"DSCP":             {func(e *EdgeRule) { e.Action = MarkDSCP(64) }, "DSCP 64"},
+		"time-out":         {func(e *EdgeRule) { e.IdleTimeout = 20 * time.Hour }, "time-out"},
+		"twice the ID":     {func(e *EdgeRule) { e.Src = addrPort(v4a, 7) }, "twice"},
+		"twice the packet": {func(e *EdgeRule) { e.ID = 2 }, "same packets"},
+		"inner tag alone":  {func(e *EdgeRule) { e.ID = 2; e.VLAN = nil }, "same packets"},
+	} {
+		bad := good
+		tc.edit(&bad)
+		if err := r.SetEdgeRules(t.Context(), 1, []EdgeRule{good, bad}); err == nil || !strings.Contains(err.Error(), tc.text) {
+			t.Errorf("%s: %v, want %q", name, err, tc.text)
+		}
+	}
+	if err := r.SetEdgeRules(t.Context(), 99, nil); !errors.Is(err, ErrUnknownDatapath) {
+		t.Errorf("unknown: %v", err)
+	}
+}
+
+// Somebody removes flows behind our back: they are put back.
+func TestAudit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newRegistry(t, Config{})
+		f := &fakeSwitch{}
+		leave := join(t, r, f)
+		defer leave()
+		if err := waitSet(t, r, edge(1, 1001, Count)); err != nil {
+			t.Fatal(err)
+		}
+		want := len(f.list())
+		time.Sleep(2 * auditInterval)
+		synctest.Wait()
+		if n := f.count(14); n > want+2 {
+			t.Errorf("%d messages though nothing changed", n)
+		}
+		f.mu.Lock()
+		for k, b := range f.flows {
+			if b[16] != TableForward {
+				delete(f.flows, k)
+			}
+		}
+		f.mu.Unlock()
+		time.Sleep(2 * auditInterval)
+		synctest.Wait()
+		if n := len(f.list()); n != want {
+			t.Errorf("%d flows, want %d", n, want)
+		}
+	})
+}
+
+func waitSet(t *testing.T, r *Registry, rules ...EdgeRule) error {
+	synctest.Wait()
+	return r.SetEdgeRules(t.Context(), 1, rules)
+}
+
+// The same switch connects again before its old connection is known to be dead.
+func TestReplacedConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, rec := newRegistry(t, Config{})
+		leave1 := join(t, r, &fakeSwitch{})
+		synctest.Wait()
+		leave2 := join(t, r, &fakeSwitch{})
+		synctest.Wait()
+		leave1()
+		synctest.Wait()
+		if s := statusOf(t, r, 1); s.State != Ready {
+			t.Errorf("%s, %q", s.State, s.Reason)
+		}
+		if slices.Contains(rec.states, Disconnected) {
+			t.Errorf("states %v", rec.states)
+		}
+		leave2()
+		if s := statusOf(t, r, 1); s.State != Disconnected || s.Reason == "" {
+			t.Errorf("%s, %q", s.State, s.Reason)
+		}
+	})
+}
+
+func TestUnknownDatapaths(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newRegistry(t, Config{})
+		for range 3 {
+			leave := join(t, r, &fakeSwitch{dpid: 0xbeef})
+			synctest.Wait()
+			leave()
+		}
+		s := statusOf(t, r, 0xbeef)
+		if s.State != Refused || s.Errors != 3 || s.Name != "000000000000beef" || !strings.Contains(s.Reason, "unknown_datapaths") {
+			t.Errorf("%+v", s)
+		}
+		for dpid := range uint64(maxRefused + 50) { // strangers do not fill the memory
+			leave := join(t, r, &fakeSwitch{dpid: 0xbad0000 + dpid})
+			synctest.Wait()
+			leave()
+		}
+		if n := len(r.Snapshot()); n > maxRefused+1 {
+			t.Errorf("%d datapaths remembered", n)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r, rec := newRegistry(t, Config{Unknown: Observe})
+		f := &fakeSwitch{dpid: 0xbeef}
+		leave := join(t, r, f)
+		time.Sleep(time.Minute) // silent, so asked whether it lives
+		synctest.Wait()
+		if s := statusOf(t, r, 0xbeef); s.State != Observed {
+			t.Errorf("%+v", s)
+		}
+		if n := f.count(2); n == 0 || n != len(f.seen) {
+			t.Errorf("messages of types %v, want echo requests only", f.seen)
+		}
+		f.mu.Lock()
+		punt := unhex(t, "ffffffff 0001 01 00 0000000000000000 0001 000c 80000004 00000064 00000000 0000 aa")
+		f.msg(10, 0, punt)
+		f.mu.Unlock()
+		synctest.Wait()
+		if p := rec.take(); len(p) != 1 || p[0].port != 100 || p[0].dpid != 0xbeef {
+			t.Errorf("punts %+v", p)
+		}
+		if s := statusOf(t, r, 0xbeef); s.Punts != 1 || !slices.Equal(s.PuntsByPort, []PortPunts{{100, 1}}) {
+			t.Errorf("%+v", s)
+		}
+		if err := r.SetEdgeRules(t.Context(), 0xbeef, nil); !errors.Is(err, ErrObserved) {
+			t.Errorf("edge rules: %v", err)
+		}
+		leave()
+		if n := len(r.Snapshot()); n != 1 {
+			t.Errorf("%d datapaths after it left", n)
+		}
+	})
+}
+
+func TestRegistryRefusesConfig(t *testing.T) {
+	b := two
+	for name, cfg := range map[string]Config{
+		"dpid 0":     {Bridges: []Bridge{{Name: "x", Attachments: two.Attachments}}},
+		"dpid twice": {Bridges: []Bridge{two, b}},
+		"bad bridge": {Bridges: []Bridge{{Name: "x", DPID: 1}}},
+	} {
+		if _, err := NewRegistry(cfg); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+}
+
+func TestExpect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newRegistry(t, Config{Tap: Tap{ThirdACK: ThirdACKReactive}})
+		e := Expectation{InPort: 3, Src: v4a, Dst: v4b}
+		if err := r.Expect(1, e); !errors.Is(err, ErrNotConnected) {
+			t.Errorf("without a switch: %v", err)
+		}
+		f := &fakeSwitch{}
+		leave := join(t, r, f)
+		defer leave()
+		synctest.Wait()
+		n := len(f.list())
+		six := Expectation{InPort: 2, VLAN: []uint16{7, 8}, Src: v6a, Dst: v6b}
+		for _, e := range []Expectation{e, six} {
+			if err := r.Expect(1, e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		var got []Flow
+		for _, fl := range f.list() {
+			if kindOf(fl.Cookie) == kindExpect {
+				got = append(got, fl)
+			}
+		}
+		if len(got) != 2 || len(f.list()) != n+2 {
+			t.Fatalf("expectations %v", got)
+		}
+		for _, fl := range got {
+			want, meter := e, uint32(meterBase+1)
+			if fl.Match.InPort == 2 {
+				want, meter = six, meterBase
+			}
+			w := expectFlow(want, r.cfg.Tap, meter)
+			if w.Cookie = fl.Cookie; fl != w {
+				t.Errorf("installed %s\n     want %s", &fl, &w)
+			}
+			// It is met once.
+			b := append(unhex(t, "ffffffff 0001 01 00"), be.AppendUint64(nil, fl.Cookie)...)
+			f.mu.Lock()
+			f.msg(10, 0, append(b, unhex(t, "0001 000c 80000004 00000001 00000000 0000 aa")...))
+			f.mu.Unlock()
+		}
+		synctest.Wait()
+		if len(f.list()) != n {
+			t.Errorf("%d flows after the third ACKs, want %d", len(f.list()), n)
+		}
+		if err := r.Expect(1, Expectation{InPort: 1, Src: v4a, Dst: v6b}); err == nil {
+			t.Error("two families are accepted")
+		}
+		// A flood is limited, and the limit passes.
+		var err error
+		for i := range maxExpected + 1 {
+			e.Src = addrPort(v4a, uint16(i+1))
+			if err = r.Expect(1, e); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, ErrTooMany) {
+			t.Errorf("flood: %v", err)
+		}
+		time.Sleep(5 * time.Second)
+		if err := r.Expect(1, e); err != nil {
+			t.Errorf("after the flood: %v", err)
+		}
+	})
+	r, _ := newRegistry(t, Config{})
+	if err := r.Expect(1, Expectation{}); err != nil {
+		t.Errorf("when it is off: %v", err)
+	}
+}
+
+func TestLinkChanges(t *testing.T) {
+	port := func(no uint32, state string) openflow.Port {
+		p := openflow.Port{No: no}
+		switch state {
+		case "lost":
+			p.State = 1
+		case "off":
+			p.State, p.Config = 1, 1
+		}
+		return p
+	}
+	for _, tc := range []struct{ a, b, want string }{
+		{"up", "up", ""},
+		{"lost", "up", "2 off"},
+		{"up", "lost", "1 off"},
+		{"lost", "lost", ""}, // both sides see it
+		{"lost", "off", ""},  // shown
+		{"up", "off", "2 on"},
+		{"off", "up", "1 on"},
+		{"off", "lost", ""},
+		{"off", "off", ""}, // somebody else's doing, or the machine's restart: wait
+	} {
+		var got []string
+		for _, ch := range linkChanges(port(1, tc.a), port(2, tc.b)) {
+			s := map[uint32]string{1: "1", 2: "2"}[ch.port.No] + " on"
+			if ch.down {
+				s = s[:1] + " off"
+			}
+			got = append(got, s)
+		}
+		if strings.Join(got, ",") != tc.want {
+			t.Errorf("%s, %s: %v, want %q", tc.a, tc.b, got, tc.want)
+		}
+	}
+}
+
+func TestNextGeneration(t *testing.T) {
+	for _, tc := range []struct {
+		last uint8
+		used []uint8
+		want uint8
+	}{{0, nil, 1}, {1, []uint8{1}, 2}, {0, []uint8{0, 1, 2}, 3}, {255, []uint8{255}, 1}, {254, []uint8{255, 1}, 2}} {
+		used := map[uint8]bool{}
+		for _, u := range tc.used {
+			used[u] = true
+		}
+		if got := nextGeneration(tc.last, used); got != tc.want {
+			t.Errorf("after %d, with %v used: %d, want %d", tc.last, tc.used, got, tc.want)
+		}
+	}
+}
