@@ -18,9 +18,11 @@ import (
 // speaks SNMPv2c, so that what is tested here is the driver and not USM; that is
 // tested against a real snmpd.
 type agent struct {
-	conn net.PacketConn
+	addr *net.UDPAddr
 
-	mu sync.Mutex
+	mu   sync.Mutex
+	conn net.PacketConn // nil while it is dead
+	done chan struct{}
 	// cells are the instances by OID; scalars too.
 	cells map[string]gosnmp.SnmpPDU
 	// sets are the SET requests that were received, in order.
@@ -29,16 +31,14 @@ type agent struct {
 	sorted []string
 	// refuse, when set, may refuse a varbind of a SET.
 	refuse func(v gosnmp.SnmpPDU) gosnmp.SNMPError
-	// silent agents do not answer; dieAfter counts the SETs that are still carried
-	// out before the agent falls silent (-1: never).
+	// silent agents do not answer. dieAfter counts the SETs that are still carried
+	// out before the agent dies (-1: never): then its port is closed.
 	silent   bool
 	dieAfter int
 	// loseAnswer: the SET that it dies of is carried out, and only its answer lost.
 	loseAnswer bool
 	// separate agents do not see a row that the same SET makes.
 	separate bool
-	// timeout of drivers that speak to it; 300 ms by default.
-	timeout time.Duration
 	// bulkLimit is the most varbinds of an answer; 0: no limit.
 	bulkLimit int
 }
@@ -61,11 +61,7 @@ var agentTables = map[string]tableRules{
 
 func newAgent(t testing.TB) *agent {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &agent{conn: conn, cells: make(map[string]gosnmp.SnmpPDU), dieAfter: -1, timeout: 300 * time.Millisecond}
+	a := &agent{addr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, cells: make(map[string]gosnmp.SnmpPDU), dieAfter: -1}
 	a.put(uintVar(ifXEntry, 0, "0", 0)) // below every other OID: a walk that starts too low is seen
 	for scalar, v := range map[string]uint32{hopListIndexNext: 1, ftnIndexNext: 1, resIndexNext: 1} {
 		a.put(gosnmp.SnmpPDU{Name: scalar, Type: gosnmp.Gauge32, Value: v})
@@ -75,10 +71,36 @@ func newAgent(t testing.TB) *agent {
 			a.put(textVar(ifXEntry, ifName, index(uint32(100+i)), name))
 		}
 	}
-	done := make(chan struct{})
-	go func() { defer close(done); a.serve() }()
-	t.Cleanup(func() { _ = conn.Close(); <-done })
+	a.start(t)
+	t.Cleanup(func() {
+		a.mu.Lock()
+		a.die()
+		a.mu.Unlock()
+		<-a.done
+	})
 	return a
+}
+
+// start brings the agent up, again at the same port; what it holds is kept.
+func (a *agent) start(t testing.TB) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	conn, err := net.ListenUDP("udp", a.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.addr = conn.LocalAddr().(*net.UDPAddr)
+	a.conn, a.done, a.dieAfter = conn, make(chan struct{}), -1
+	go func(done chan struct{}) { defer close(done); a.serve(conn) }(a.done)
+}
+
+// die closes the port; a.mu is held.
+func (a *agent) die() {
+	if a.conn != nil {
+		_ = a.conn.Close()
+		a.conn = nil
+	}
 }
 
 func (a *agent) put(vars ...gosnmp.SnmpPDU) {
@@ -117,11 +139,11 @@ func (a *agent) with(f func()) {
 	f()
 }
 
-func (a *agent) serve() {
+func (a *agent) serve(conn net.PacketConn) {
 	codec := &gosnmp.GoSNMP{Version: gosnmp.Version2c, Context: context.Background()}
 	buf := make([]byte, 65536)
 	for {
-		n, from, err := a.conn.ReadFrom(buf)
+		n, from, err := conn.ReadFrom(buf)
 		if err != nil {
 			return
 		}
@@ -137,7 +159,7 @@ func (a *agent) serve() {
 		if err != nil {
 			panic(err) // the fake is wrong
 		}
-		_, _ = a.conn.WriteTo(out, from)
+		_, _ = conn.WriteTo(out, from)
 	}
 }
 
@@ -165,7 +187,7 @@ func (a *agent) answer(req *gosnmp.SnmpPacket) *gosnmp.SnmpPacket {
 	case gosnmp.SetRequest:
 		a.sets = append(a.sets, req.Variables)
 		if a.dieAfter == 0 {
-			a.silent = true
+			a.die()
 			if a.loseAnswer {
 				_, _ = a.commit(req.Variables)
 			}
@@ -395,16 +417,19 @@ func (a *agent) bump(scalar, entry string) {
 	a.cells[scalar] = gosnmp.SnmpPDU{Name: scalar, Type: gosnmp.Gauge32, Value: next}
 }
 
-// config is that of a driver to this agent.
-func (a *agent) config() Config {
-	addr := a.conn.LocalAddr().(*net.UDPAddr)
+// config is that of a driver to this agent. It waits long: this machine may be busy.
+func (a *agent) config() Config { return a.impatient(10 * time.Second) }
+
+// impatient is that of a driver that waits so long for an answer.
+func (a *agent) impatient(timeout time.Duration) Config {
+	addr := a.addr
 	return Config{
 		PE: "pe1", RouterID: pe1, Address: addr.String(), Owner: owner, Names: testNames,
-		Timeout: a.timeout, Retries: -1,
+		Timeout: timeout, Retries: -1,
 		dial: func(ctx context.Context) (*gosnmp.GoSNMP, error) {
 			c := &gosnmp.GoSNMP{
 				Target: "127.0.0.1", Port: uint16(addr.Port), Version: gosnmp.Version2c, Community: "public",
-				Context: ctx, Timeout: a.timeout,
+				Context: ctx, Timeout: timeout,
 			}
 			return c, c.Connect()
 		},

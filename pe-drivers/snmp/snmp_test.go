@@ -131,18 +131,22 @@ func TestDiesBetweenSets(t *testing.T) {
 
 func dieBetweenSets(t *testing.T, after int, lost, complete bool) {
 	a := newAgent(t)
-	a.with(func() { a.separate, a.dieAfter, a.loseAnswer, a.timeout = true, after, lost, 60*time.Millisecond })
-	cfg := a.config()
+	a.with(func() { a.separate, a.dieAfter, a.loseAnswer = true, after, lost })
+	cfg := a.impatient(100 * time.Millisecond)
 	cfg.MaxMessage = 700
 	d := New(cfg)
-	defer func() { _ = d.Close() }()
 	lsp := topology.LSP{Name: owner + "pe1-pe2/1", Egress: "pe2", ERO: hops("10.1.1.2", "10.1.2.2", "10.1.3.2")}
 	class := topology.FTN{Name: owner + "flow-1", LSP: lsp.Name, FEC: topology.FEC{Interface: "GigabitEthernet0/0/0/1", Protocol: 6}}
 	ops := []driver.Op{driver.Signal{LSP: lsp}, driver.Bind{FTN: class}}
 	if err := d.Apply(t.Context(), ops...); !errors.Is(err, driver.ErrUnreachable) {
 		t.Fatalf("Apply = %v, want unreachable", err)
 	}
-	a.with(func() { a.silent, a.dieAfter = false, -1 })
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	a.start(t)
+	d = New(a.config())
+	defer func() { _ = d.Close() }()
 	if !complete {
 		if err := d.Apply(t.Context(), driver.Unbind{Name: class.Name}, driver.Release{Name: lsp.Name}); err != nil {
 			t.Fatal(err)
@@ -262,7 +266,7 @@ func TestCancelWhileWaiting(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("State = %v, want context.Canceled", err)
 	}
-	if took := time.Since(start); took > 200*time.Millisecond {
+	if took := time.Since(start); took > 2*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	a.with(func() { a.silent = false })

@@ -74,8 +74,8 @@ func (s *session) login(ctx context.Context) (*opened, error) {
 		err = ctx.Err()
 	}
 	if err != nil {
-		if t.conn != nil {
-			_ = t.Close()
+		_ = t.Close()
+		if t.client != nil { // the channel's reader runs
 			_ = n.Channel.Close()
 		}
 		return nil, err

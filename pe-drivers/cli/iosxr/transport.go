@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/scrapli/scrapligo/transport"
@@ -22,10 +23,13 @@ import (
 type sshTransport struct {
 	cfg    Config
 	ctx    context.Context // of the dial
-	conn   net.Conn
 	client *ssh.Client
 	in     io.WriteCloser
 	out    io.Reader
+
+	mu     sync.Mutex // guards what Close needs, which comes from any goroutine
+	conn   net.Conn
+	closed bool
 }
 
 var _ transport.Implementation = (*sshTransport)(nil)
@@ -48,13 +52,16 @@ func (t *sshTransport) Open(*transport.Args) error {
 	}
 	ctx, cancel := context.WithTimeout(t.ctx, t.cfg.ConnectTimeout)
 	defer cancel()
-	t.conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", t.cfg.Address)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.cfg.Address)
 	if err != nil {
 		return err
 	}
+	if !t.opened(conn) {
+		return net.ErrClosed
+	}
 	// The handshake knows no context: the connection is cut when that ends.
-	stop := context.AfterFunc(ctx, func() { _ = t.conn.Close() })
-	c, chans, reqs, err := ssh.NewClientConn(t.conn, t.cfg.Address, &ssh.ClientConfig{
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	c, chans, reqs, err := ssh.NewClientConn(conn, t.cfg.Address, &ssh.ClientConfig{
 		User: t.cfg.User, Auth: auth, HostKeyCallback: check, HostKeyAlgorithms: algorithms,
 		ClientVersion: "SSH-2.0-mpbox",
 	})
@@ -72,6 +79,18 @@ func (t *sshTransport) Open(*transport.Args) error {
 		}
 	}
 	return err
+}
+
+// opened keeps the connection for Close; false if that was called already.
+func (t *sshTransport) opened(conn net.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		_ = conn.Close()
+		return false
+	}
+	t.conn = conn
+	return true
 }
 
 // shell opens a terminal as wide as IOS-XR allows, so that it wraps no line.
@@ -175,6 +194,9 @@ func (noKey) Verify([]byte, *ssh.Signature) error { return errors.New("no key") 
 // Close implements scrapligo's transport. It may be called at any time, also to
 // wake a reader.
 func (t *sshTransport) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
 	if t.conn == nil {
 		return nil
 	}
