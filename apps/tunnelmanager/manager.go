@@ -225,7 +225,7 @@ const (
 	// signalGrace is how long an LSP may take to come up before it counts as down.
 	signalGrace = 5 * time.Second
 	// refusedHold is for how long a PE is not asked again what it refused.
-	refusedHold = 30 * time.Second
+	refusedHold = 10 * time.Second
 	// quiet is for how long news are collected before they are acted on.
 	quiet = 2 * time.Millisecond
 )

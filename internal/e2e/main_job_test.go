@@ -1,0 +1,235 @@
+package e2e
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mpbox/examples/lab"
+)
+
+// Each topology, driver and way to steer: subflows end on disjoint LSPs, and the
+// packets of each are seen on the links of its LSP and on no other core link.
+func TestIntegrationBindingsAreSeenInTheDataPlane(t *testing.T) {
+	for _, tc := range []struct {
+		topology, pe, steer string
+		subflows            int
+	}{
+		{"two-path", "snmp", "ftn", 2},
+		{"two-path", "snmp", "class", 2},
+		{"four-path", "iosxr", "class", 4},
+		{"four-path", "iosxr", "ftn", 4},
+		{"trap", "iosxr", "ftn", 2},
+		{"dual-homed", "snmp", "class", 2},
+		{"dual-homed", "iosxr", "ftn", 2},
+		{"shared-srlg", "snmp", "ftn", 2},
+	} {
+		t.Run(tc.topology+"/"+tc.pe+"/"+tc.steer, func(t *testing.T) {
+			l := up(t, tc.topology, tc.pe, tc.steer, nil)
+			c := start(t, l)
+			tr := traffic(t, l, lab.TrafficSpec{})
+			if err := tr.WaitSubflows(t.Context(), tc.subflows, 10*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			c.verified(20*time.Second, 2*tc.subflows)
+			d := c.list("/v1/demands")
+			if len(d) != 1 || d[0].str("achieved") != d[0].str("requested") {
+				t.Errorf("demands: %v", d)
+			}
+			seenWhereBound(t, c, l)
+		})
+	}
+}
+
+// seenWhereBound compares the links where packets of each bound flow are seen with
+// the links of its LSP.
+func seenWhereBound(t *testing.T, c *controller, l *lab.Lab) {
+	t.Helper()
+	time.Sleep(3 * time.Second) // packets that waited on the old path are gone
+	counts, err := l.CountFlows(t.Context(), 2*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	subflows := map[string]object{}
+	for _, s := range c.list("/v1/subflows") {
+		subflows[s.str("id")] = s
+	}
+	checked := 0
+	for _, b := range c.list("/v1/bindings", "state", "verified") {
+		s := subflows[b.str("subflow")]
+		src, dst := netip.MustParseAddrPort(s.str("client")), netip.MustParseAddrPort(s.str("server"))
+		if b.str("direction") == "s2c" {
+			src, dst = dst, src
+		}
+		var want, got []string
+		for _, r := range b["route"].([]any) {
+			want = append(want, ends(r.(string)))
+		}
+		for link := range counts.Of(src, dst) {
+			got = append(got, ends(link.Link))
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		if !slices.Equal(want, got) {
+			t.Errorf("%s -> %s is bound to %s over %v, its packets were seen on %v", src, dst, b.str("lsp"), want, got)
+		}
+		checked++
+	}
+	if checked == 0 {
+		t.Error("no verified binding to check")
+	}
+}
+
+// ends names a link by its ends in order: mpbox and lab may call it by either.
+func ends(link string) string {
+	a, b, _ := strings.Cut(link, "-")
+	return min(a, b) + "-" + max(a, b)
+}
+
+// Goodput multiplies, as the demo shows it.
+func TestIntegrationDemo(t *testing.T) {
+	for _, tc := range []struct{ topology, pe, steer string }{{"two-path", "snmp", "ftn"}, {"dual-homed", "iosxr", "class"}} {
+		t.Run(tc.topology, func(t *testing.T) {
+			n, err := lab.LoadNetwork(tc.topology)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := up(t, tc.topology, tc.pe, tc.steer, nil) // only for its name and the checks of up
+			o := l.Options
+			if err := l.Down(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			res, err := lab.Demo(t.Context(), n, o, lab.DemoOptions{Settle: 2 * time.Second, Window: 4 * time.Second}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%+v", res)
+			if res.DisjointnessBefore != "none" || res.DisjointnessAfter != "node" || res.DetectedSubflows != 2 || res.Subflows != 2 {
+				t.Errorf("%+v", res)
+			}
+			// The full claim is 0.9 of max_flow on an idle machine; here others may run.
+			if res.After < 0.7*float64(res.MaxFlow) || res.After < 1.4*res.Before {
+				t.Errorf("goodput %.1f -> %.1f Mbit/s of %.1f", res.Before/1e6, res.After/1e6, float64(res.MaxFlow)/1e6)
+			}
+		})
+	}
+}
+
+// observe sends no SET and no configuration line to any router; suggest sends none
+// before a plan is approved.
+func TestIntegrationObserveAndSuggestTouchNoRouter(t *testing.T) {
+	for _, pe := range []string{"snmp", "iosxr"} {
+		t.Run(pe, func(t *testing.T) {
+			l := up(t, "two-path", pe, "ftn", func(o *lab.Options) { o.Mode = "observe" })
+			c := start(t, l)
+			traffic(t, l, lab.TrafficSpec{})
+			c.wait(10*time.Second, "a demand is scored", func() bool {
+				d := c.list("/v1/demands")
+				return len(d) == 1 && d[0].str("achieved") == "none"
+			})
+			time.Sleep(3 * time.Second) // longer than settle, min_age and the polls
+			if n := sets(t, l); n != 0 {
+				t.Errorf("observe: routers were told %d things: %v", n, setLines(t, l, 0))
+			}
+			c.set(http.MethodPut, "/v1/mode", object{"mode": "suggest"})
+			var plans []object
+			c.wait(10*time.Second, "a plan is proposed", func() bool {
+				plans = c.list("/v1/plans", "state", "proposed")
+				return len(plans) == 1
+			})
+			if n := sets(t, l); n != 0 {
+				t.Errorf("suggest: routers were told %d things", n)
+			}
+			c.set(http.MethodPost, "/v1/plans/"+plans[0].str("id")+"/approve", nil)
+			c.verified(10*time.Second, 4)
+			if n := sets(t, l); n == 0 {
+				t.Error("approved, and the routers' own log shows nothing: the check above shows nothing either")
+			}
+		})
+	}
+}
+
+// Two VPNs with the same addresses: own connections, own bindings.
+func TestIntegrationVPNsWithTheSameAddresses(t *testing.T) {
+	l := up(t, "two-vpn", "snmp", "ftn", nil)
+	c := start(t, l)
+	byVPN := map[string][2]string{}
+	for _, h := range l.Hosts {
+		pair := byVPN[h.VPN]
+		if h.Role == lab.RoleClient {
+			pair[0] = h.Name
+		} else {
+			pair[1] = h.Name
+		}
+		byVPN[h.VPN] = pair
+	}
+	if len(byVPN) != 2 {
+		t.Fatalf("VPNs: %v", byVPN)
+	}
+	for _, pair := range byVPN {
+		traffic(t, l, lab.TrafficSpec{Client: pair[0], Server: pair[1], Port: 5000})
+	}
+	c.verified(20*time.Second, 8)
+	for vpn := range byVPN {
+		if n := len(c.list("/v1/connections?vpn=" + vpn)); n != 1 {
+			t.Errorf("VPN %s: %d connections", vpn, n)
+		}
+		if n := len(c.list("/v1/bindings?vpn=" + vpn)); n != 4 {
+			t.Errorf("VPN %s: %d bindings", vpn, n)
+		}
+	}
+	clients := map[string]int{}
+	for _, x := range c.list("/v1/connections") {
+		addr, _, _ := strings.Cut(x.str("client"), ":")
+		clients[addr]++
+	}
+	if len(clients) != 1 {
+		t.Errorf("clients %v: the VPNs should have the same addresses", clients)
+	}
+}
+
+// With min_connections 3 the first two connections cause no SET, the third moves
+// all, a fourth is bound without a new LSP; release is seen in the audit.
+func TestIntegrationThresholds(t *testing.T) {
+	l := up(t, "two-path", "snmp", "ftn", nil)
+	c := start(t, l)
+	c.set(http.MethodPatch, "/v1/thresholds", object{"min_connections": 3, "release_delay": "2s"})
+	if code, b := c.raw(http.MethodPatch, "/v1/thresholds", object{"min_gain": 0.5}); code != http.StatusUnprocessableEntity {
+		t.Errorf("min_gain 0.5: %d %s", code, b)
+	}
+	tr := traffic(t, l, lab.TrafficSpec{Connections: 2})
+	c.wait(10*time.Second, "two connections wait", func() bool {
+		d := c.list("/v1/demands")
+		return len(d) == 1 && d[0].str("connections") == "2" && d[0].str("state") == "waiting"
+	})
+	time.Sleep(3 * time.Second)
+	if n := sets(t, l); n != 0 {
+		t.Errorf("two connections: routers were told %d things", n)
+	}
+	if err := l.AddConnection(t.Context(), tr); err != nil {
+		t.Fatal(err)
+	}
+	c.verified(15*time.Second, 12)
+	owned := len(c.list("/v1/lsps", "owned", "true"))
+	if err := l.AddConnection(t.Context(), tr); err != nil {
+		t.Fatal(err)
+	}
+	c.verified(15*time.Second, 16)
+	if n := len(c.list("/v1/lsps", "owned", "true")); n != owned {
+		t.Errorf("a fourth connection: %d LSPs, %d before", n, owned)
+	}
+	if err := tr.Stop(); err != nil {
+		t.Error(err)
+	}
+	c.wait(20*time.Second, "all is released", func() bool {
+		return len(c.list("/v1/lsps", "owned", "true")) == 0 && len(c.list("/v1/bindings")) == 0
+	})
+	for _, action := range []string{"threshold", "plan", "signal", "bind", "unbind", "release-delay", "release"} {
+		if len(c.list("/v1/changes?limit=500", "action", action)) == 0 {
+			t.Errorf("the audit shows no %s", action)
+		}
+	}
+}
