@@ -105,7 +105,7 @@ func newSignaller(node fabric.Node, ted *TED, plane Plane, delay time.Duration, 
 	s := &signaller{
 		node: node, ted: ted, plane: plane, now: time.Now, hopDelay: delay,
 		ifName: map[uint32]string{}, attachment: map[string]bool{}, byRouterID: map[netip.Addr]string{},
-		lsps: map[TunnelID]*lsp{}, ids: st.IDs,
+		lsps: map[TunnelID]*lsp{}, ids: st.IDs, heard: map[string]bookings{}, heardAt: map[string]time.Time{},
 	}
 	for _, i := range node.Interfaces {
 		s.ifName[i.IfIndex] = i.Name
@@ -143,19 +143,31 @@ func (r *Router) Started() time.Time { return r.started }
 func (r *Router) Run(ctx context.Context) error {
 	r.setRunning(true)
 	defer r.setRunning(false)
-	var wake <-chan time.Time
+	listen := time.NewTicker(floodEvery)
+	defer listen.Stop()
+	if _, err := r.sig.hear(); err != nil {
+		r.opts.Log(err)
+	}
 	for {
 		next := r.step(ctx)
-		wake = nil
+		var wake <-chan time.Time
 		if !next.IsZero() {
 			wake = time.After(time.Until(next))
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-r.kick:
-		case <-r.plane.Changed():
-		case <-wake:
+		for again := false; !again; {
+			again = true
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-r.kick:
+			case <-r.plane.Changed():
+			case <-wake:
+			case <-listen.C:
+				var err error
+				if again, err = r.sig.hear(); err != nil {
+					r.opts.Log(err)
+				}
+			}
 		}
 	}
 }
@@ -170,7 +182,7 @@ func (r *Router) step(ctx context.Context) time.Time {
 		next, err = r.sig.pass(ctx, c, r.faults.read().slow)
 	}
 	if err == nil {
-		err = r.saveRuntime()
+		err = errors.Join(r.saveRuntime(), r.sig.flood())
 	}
 	if err != nil && ctx.Err() == nil && err.Error() != r.lastErr {
 		r.opts.Log(err)

@@ -294,6 +294,33 @@ func TestBandwidth(t *testing.T) {
 	})
 }
 
+// What one PE's LSPs reserve, another one's cannot have.
+func TestBandwidthOfOthers(t *testing.T) {
+	bubble(t, func(b *bench) {
+		theirs := `{"pe1-p1 pe1": [0,0,0,0,0,0,0,18000]}` // as pe3 would by a loop; the place is what counts
+		if err := os.WriteFile(b.node.RunDir+"/pe3.rsvp.json", []byte(theirs), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		b.edit(func(c *router.Config) {
+			c.Resources[1] = router.Resource{Status: router.Active, MaxRate: 5000}
+			row(c, row5)
+			t := c.Tunnels[row5]
+			t.Resource, t.Setup, t.Hold = 1, 7, 7
+			c.Tunnels[row5] = t
+		})
+		b.settle()
+		b.want("beside theirs", b.lsp(row5), "pe1-p2 p2-pe2")
+		if f := b.r.Snapshot().Free[0]; f[7] != 2000 || f[6] != 20000 {
+			b.Error("free of pe1-p1:", f)
+		}
+		ours, err := os.ReadFile(b.node.RunDir + "/pe1.rsvp.json")
+		if err != nil || string(ours) != `{"p2-pe2 p2":[0,0,0,0,0,0,0,5000],"pe1-p2 pe1":[0,0,0,0,0,0,0,5000]}` {
+			b.Errorf("flooded %s, %v", ours, err)
+		}
+	})
+}
+
 func TestFTNSemantics(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.edit(func(c *router.Config) {

@@ -75,6 +75,10 @@ type signaller struct {
 	// reserved is the bandwidth in kbit/s by edge and priority; nil when it has to
 	// be counted again.
 	reserved [][8]uint32
+	// What was flooded last, and heard of other PEs.
+	flooded bookings
+	heard   map[string]bookings
+	heardAt map[string]time.Time
 }
 
 // ids are numbers that are given once and kept over a restart.
@@ -120,13 +124,11 @@ func (s *signaller) label(used map[uint32]bool) (uint32, error) {
 func (s *signaller) links() linkState {
 	if s.reserved == nil {
 		s.reserved = make([][8]uint32, len(s.ted.Edges))
-		for _, l := range s.lsps {
-			if l.cur == nil || l.cur.Kbps == 0 {
-				continue
-			}
-			for _, e := range l.cur.edges {
-				for p := l.cur.Hold; p < 8; p++ {
-					s.reserved[e][p] += l.cur.Kbps
+		all := append(slices.Collect(maps.Values(s.heard)), s.own())
+		for e := range s.ted.Edges {
+			for _, b := range all {
+				for p, kbps := range b[s.ted.edgeName(e)] {
+					s.reserved[e][p] += kbps
 				}
 			}
 		}
