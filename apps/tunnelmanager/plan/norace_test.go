@@ -5,4 +5,4 @@ package plan
 const slack = 1
 
 // ReplaySteps is how many random steps a replay has.
-const ReplaySteps = 500
+const ReplaySteps = 10_000

@@ -9,6 +9,7 @@ import (
 // no time limits, so that equal inputs give equal plans.
 const (
 	relieveEvals = 1_500_000 // while links are overloaded
+	someEvals    = 100_000   // the same, in an incremental plan
 	tidyEvals    = 150_000   // only for fewer changes and cheaper paths
 	quietRounds  = 400       // rounds without success after which it ends
 	detours      = 200       // halves for which ways round overloaded links are sought
@@ -34,11 +35,31 @@ func (p *Planner) relieve(work []*demandState) {
 	switch {
 	case p.over > 0 && p.quick:
 		ns.run(quickEvals)
+	case p.over > 0 && p.in.Scope == Incremental:
+		p.widen(&ns)
+		ns.run(someEvals)
 	case p.over > 0:
 		p.widen(&ns)
 		ns.run(relieveEvals)
 	case p.net.small() && p.in.Scope == Redesign:
 		ns.run(tidyEvals)
+	}
+	ns.sendBack()
+}
+
+// sendBack takes back what brings too little: a demand that has all it asks for is
+// moved for others' sake only where that relieves links of half its traffic.
+func (ns *neighbourhood) sendBack() {
+	for _, h := range ns.guests {
+		if h.chosen == h.stay {
+			continue
+		}
+		was := h.chosen
+		ns.p.lift(h)
+		if ns.p.price(h, h.stay).over-ns.p.price(h, was).over < h.bw/2 {
+			was = h.stay
+		}
+		ns.p.put(h, was)
 	}
 }
 
@@ -46,6 +67,7 @@ type neighbourhood struct {
 	p      *Planner
 	rnd    *rand.Rand
 	halves []*half
+	guests []*half // those that are not planned for themselves
 	byPair map[*pairState][]*half
 	// onArc are the halves that rode each arc when it was made, age rounds ago.
 	onArc [][]*half
@@ -116,6 +138,7 @@ func (ns *neighbourhood) collect(work []*demandState) {
 				p.bound(h.shape)
 				if p.net.rate(d.Level, h.chosen.routes).compare(h.shape.best) <= 0 {
 					ns.take(h)
+					ns.guests = append(ns.guests, h)
 				}
 			}
 		}

@@ -134,9 +134,9 @@ func (d *day) route(l *topology.LSP) []int {
 
 // happen lets one random thing happen.
 func (d *day) happen() {
-	d.now = d.now.Add(time.Duration(100+d.r.IntN(4000)) * time.Millisecond)
+	d.now = d.now.Add(time.Duration(d.r.IntN(17_280)) * time.Millisecond)
 	switch n := d.r.IntN(100); {
-	case n < 12 && len(d.demands) < 40:
+	case n < 12 && len(d.demands) < 25:
 		d.arrive()
 	case n < 20 && len(d.demands) > 5:
 		ids := slices.Sorted(maps.Keys(d.demands))
@@ -393,7 +393,7 @@ func rank(requested, got disjoint.Level) int {
 // quiet lets time pass until releases are done, then compares the number of LSPs
 // with that of a fresh design.
 func (d *day) quiet() {
-	for i := range 200 {
+	for i := range 300 {
 		d.now = d.now.Add(time.Second)
 		d.think(i%20 == 0)
 		d.act()
@@ -409,13 +409,6 @@ func (d *day) quiet() {
 		d.t.Fatal(err)
 	}
 	fresh := len(res.Signal)
-	used := map[string]int{}
-	for _, dd := range d.demands {
-		for _, n := range slices.Concat(dd.want.Forward, dd.want.Reverse) {
-			used[n]++
-		}
-	}
-	d.t.Logf("%d LSPs, %d unwanted, %d used, %d demands, fresh %d, down %v", len(d.lsps), len(d.unwanted), len(used), len(d.demands), fresh, d.down)
 	d.checkpoints = append(d.checkpoints, fmt.Sprintf("%d/%d", len(d.lsps), fresh))
 	if len(d.lsps) > fresh*12/10+2 {
 		d.t.Errorf("%v: %d LSPs are there, a fresh redesign has %d", d.now, len(d.lsps), fresh)
