@@ -19,8 +19,9 @@ import (
 
 func newBenchCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "bench",
-		Short: "Measure parts of mpbox on this machine",
+		Use:     "bench",
+		Short:   "Measure parts of mpbox on this machine",
+		Example: `  taskset -c 0 mpbox bench paths germany50.g germany50.p`,
 	}
 	cmd.AddCommand(newBenchPathsCmd())
 	return cmd
