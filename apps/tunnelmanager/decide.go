@@ -172,10 +172,13 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 			continue
 		}
 		if d.has && sameAssignment(d.Assignment, o.Assignment) {
+			d.level = o.After
 			d.state, d.reason = demandVerdict(o, o.After), o.Unmet
 			continue
 		}
-		broken := m.broken(d.Assignment)
+		// A path that failed and was re-routed by its head end may share what it did
+		// not share before: that is a failure too.
+		broken := m.broken(d.Assignment) || d.has && o.Before < d.level
 		worth := m.limits.Worth(o.Gain, o.After > o.Before, broken)
 		switch {
 		case !worth.OK:
@@ -239,7 +242,7 @@ func (m *Manager) accept(now time.Time, p *Plan, actor string) {
 		if d == nil {
 			continue
 		}
-		d.Assignment, d.has, d.moved = o.Assignment, true, now
+		d.Assignment, d.has, d.moved, d.level = o.Assignment, true, now, o.After
 		d.state, d.reason = demandVerdict(o, o.After), o.Unmet
 		m.saveDemand(o.ID, d)
 		m.record(now, Change{Actor: actor, Action: "plan", Subject: o.ID, Plan: p.ID, Result: ResultOK,

@@ -14,6 +14,7 @@ import (
 	"mpbox/apps/tunnelmanager/threshold"
 	"mpbox/pe-drivers/driver"
 	"mpbox/topology"
+	"mpbox/topology/disjoint"
 )
 
 // Config is what a manager is told once.
@@ -125,6 +126,7 @@ type demandState struct {
 	since   time.Time
 	moved   time.Time // last change of the assignment: hold-down counts from here
 	empty   time.Time // since when no connection stands behind it
+	level   disjoint.Level // what the assignment gave when it was last looked at
 	outcome plan.Outcome
 	state   string
 	reason  string

@@ -315,3 +315,26 @@ func TestGroupThatGrowsKeepsItsSlots(t *testing.T) {
 		}
 	})
 }
+
+// The default LSP is re-routed by its head end onto a path that another slot uses:
+// hold-down must not keep the demand there.
+func TestReroutedDefaultIsMovedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		m, stop := n.start(Auto, SteerFTN, nil, func(c *Config) { c.Thresholds.HoldDown = time.Hour })
+		defer stop()
+		m.Put(conn(1, 2))
+		settle(5 * time.Second)
+		for _, b := range m.View().Bindings {
+			if b.Default && b.PE == "pe1" {
+				n.cut(b.Route[0], true)
+				break
+			}
+		}
+		settle(5 * time.Second)
+		d := m.View().Demands[0]
+		if got := states(m); d.Achieved != disjoint.NodeSRLG || got[BindingVerified] != 4 {
+			t.Errorf("disjointness %v, %s: %s, bindings %v", d.Achieved, d.State, d.Reason, got)
+		}
+	})
+}

@@ -105,6 +105,9 @@ func start(t *testing.T, l *lab.Lab) *controller {
 		code, _ := c.raw(http.MethodGet, "/-/ready", nil)
 		return code == http.StatusOK && len(c.list("/v1/datapaths", "ready", "true")) == len(l.Edges)
 	})
+	// Open vSwitch confirms flows before its revalidators have put them into the
+	// packet path; on a busy machine that takes a while.
+	time.Sleep(time.Second)
 	return c
 }
 
