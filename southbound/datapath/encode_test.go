@@ -258,6 +258,7 @@ func TestParseKeepsWhatItDoesNotKnow(t *testing.T) {
 		"metadata":          xm(ofp.XMClassOpenflowBasic, ofp.XMTypeMetadata, make(ofp.XMValue, 8), nil),
 		"register":          xm(ofp.XMClassNicira1, 0, make(ofp.XMValue, 4), nil),
 		"ct_mark alone":     xm(ofp.XMClassNicira1, nxmCTMark, make(ofp.XMValue, 4), nil),
+		"other ct_state":    xm(ofp.XMClassNicira1, nxmCTState, be32(ctEst|ctTrk), be32(ctEst|ctTrk)),
 		"other fragments":   xm(ofp.XMClassNicira1, nxmIPFrag, ofp.XMValue{1}, ofp.XMValue{1}),
 		"other experiment":  xm(ofp.XMClassExperimenter, onfTCPFlags, make(ofp.XMValue, 4), make(ofp.XMValue, 4)),
 		"truncated in_port": xm(ofp.XMClassOpenflowBasic, ofp.XMTypeInPort, ofp.XMValue{1}, nil),

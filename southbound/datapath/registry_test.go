@@ -224,9 +224,11 @@ func TestEdgeRulesAreDiffed(t *testing.T) {
 		removed := be.AppendUint64(nil, over.Cookie)
 		removed = append(removed, 3, 0xe8, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0)
 		removed = append(removed, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 4, 0, 0, 0, 0)
+		stale := slices.Clone(removed)
+		be.PutUint64(stale, cookie(kindEdge, generationOf(over.Cookie)+7, handleOf(over.Cookie)))
+		stale[31] = 99
+		f.msg(11, 0, stale) // of an earlier run: another rule
 		f.msg(11, 0, removed)
-		be.PutUint64(removed, cookie(kindEdge, generationOf(over.Cookie)+7, handleOf(over.Cookie)))
-		f.msg(11, 0, removed) // another generation's: not ours
 		f.mu.Unlock()
 		synctest.Wait()
 		if want := []End{{ID: 6, Reason: EndIdle, Packets: 5, Bytes: 256, Age: 9 * time.Second}}; !slices.Equal(rec.ends, want) {
@@ -244,6 +246,52 @@ func TestEdgeRulesAreDiffed(t *testing.T) {
 		}
 		if len(gens) != 1 || gens[1] {
 			t.Errorf("generations %v, want one new", gens)
+		}
+		leave()
+	})
+}
+
+// A new run finds the edge rules of the one before: they stay until rules are
+// declared, then what is not declared goes.
+func TestEdgeRulesOutliveARun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSwitch{}
+		edges := func() (ports []uint16) {
+			for _, fl := range f.list() {
+				if kindOf(fl.Cookie) == kindEdge {
+					ports = append(ports, fl.Match.Src.Port())
+				}
+			}
+			slices.Sort(ports)
+			return ports
+		}
+		r, _ := newRegistry(t, Config{})
+		leave := join(t, r, f)
+		if err := waitSet(t, r, edge(1, 1001, Count), edge(2, 1002, Count)); err != nil {
+			t.Fatal(err)
+		}
+		leave()
+		r, rec := newRegistry(t, Config{})
+		leave = join(t, r, f)
+		synctest.Wait()
+		if got := edges(); !slices.Equal(got, []uint16{1001, 1002}) {
+			t.Errorf("after the restart: %v", got)
+		}
+		installed, err := r.InstalledEdgeRules(t.Context(), 1)
+		if err != nil || len(installed) != 2 || installed[0].Known || installed[0].ID != 0 {
+			t.Errorf("installed %+v, %v", installed, err)
+		}
+		if err := r.SetEdgeRules(t.Context(), 1, []EdgeRule{edge(7, 1002, Count), edge(8, 1003, MarkDSCP(3))}); err != nil {
+			t.Fatal(err)
+		}
+		if got := edges(); !slices.Equal(got, []uint16{1002, 1003}) {
+			t.Errorf("after rules were declared: %v", got)
+		}
+		if installed, err = r.InstalledEdgeRules(t.Context(), 1); err != nil || len(installed) != 2 || !installed[0].Known || !installed[1].Known {
+			t.Errorf("installed %+v, %v", installed, err)
+		}
+		if len(rec.ends) != 0 {
+			t.Errorf("ends %+v", rec.ends)
 		}
 		leave()
 	})
@@ -413,7 +461,7 @@ func TestExpect(t *testing.T) {
 		leave := join(t, r, f)
 		defer leave()
 		synctest.Wait()
-		n := len(f.list())
+		n, mods := len(f.list()), f.count(14)
 		six := Expectation{InPort: 2, VLAN: []uint16{7, 8}, Src: v6a, Dst: v6b}
 		for _, e := range []Expectation{e, six} {
 			if err := r.Expect(1, e); err != nil {
@@ -439,13 +487,18 @@ func TestExpect(t *testing.T) {
 			if w.Cookie = fl.Cookie; fl != w {
 				t.Errorf("installed %s\n     want %s", &fl, &w)
 			}
-			// It is met once.
+			// It is met once, and removed once, though more packets were on their way.
 			b := append(unhex(t, "ffffffff 0001 01 00"), be.AppendUint64(nil, fl.Cookie)...)
 			f.mu.Lock()
-			f.msg(10, 0, append(b, unhex(t, "0001 000c 80000004 00000001 00000000 0000 aa")...))
+			b = append(b, unhex(t, "0001 000c 80000004 00000001 00000000 0000 aa")...)
+			f.msg(10, 0, b)
+			f.msg(10, 0, b)
 			f.mu.Unlock()
 		}
 		synctest.Wait()
+		if m := f.count(14); m != mods+4 {
+			t.Errorf("%d messages for two expectations", m-mods)
+		}
 		if len(f.list()) != n {
 			t.Errorf("%d flows after the third ACKs, want %d", len(f.list()), n)
 		}
@@ -471,6 +524,43 @@ func TestExpect(t *testing.T) {
 	r, _ := newRegistry(t, Config{})
 	if err := r.Expect(1, Expectation{}); err != nil {
 		t.Errorf("when it is off: %v", err)
+	}
+}
+
+func TestMeterOf(t *testing.T) {
+	r, _ := newRegistry(t, Config{Bridges: []Bridge{{Name: "e", DPID: 1, Attachments: []Attachment{
+		{CEPort: 1, PEPort: 2, VLAN: []uint16{5}}, {CEPort: 1, PEPort: 2}, {CEPort: 1, PEPort: 2, VLAN: []uint16{6, 1}}, {CEPort: 3, PEPort: 4}}}}})
+	for _, tc := range []struct {
+		port uint32
+		vlan []uint16
+		want uint32
+	}{
+		{1, []uint16{5}, 0}, {2, []uint16{5, 9}, 0}, {2, nil, 1}, {1, []uint16{6, 1}, 2}, {1, []uint16{7}, 1}, {4, nil, 3}, {3, []uint16{1}, 3},
+	} {
+		got := r.known[1].meterOf(Expectation{InPort: tc.port, VLAN: tc.vlan}, DialectOVS)
+		if got != meterBase+tc.want {
+			t.Errorf("port %d tags %v: meter %#x, want that of attachment %d", tc.port, tc.vlan, got, tc.want)
+		}
+	}
+}
+
+func TestPortCounters(t *testing.T) {
+	var p portCounters
+	var batch []openflow.Punt
+	for _, port := range []uint32{1, 1, 2, 63, 64, 64, 64, 1, 500} {
+		batch = append(batch, openflow.Punt{InPort: port})
+	}
+	p.add(batch)
+	p.add(batch[:3])
+	want := []PortPunts{{1, 5}, {2, 2}, {63, 1}, {64, 3}, {500, 1}}
+	if got := p.snapshot(); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for port := range uint32(5000) { // ports that a stranger makes up do not fill the memory
+		p.add([]openflow.Punt{{InPort: 1000 + port}})
+	}
+	if n := len(p.high); n > 1024 {
+		t.Errorf("%d ports", n)
 	}
 }
 

@@ -50,6 +50,17 @@ const (
 		0a0b0c0d0e0f10111213`
 )
 
+// A match that needs no padding.
+const punt3 = `
+	04 0a 0000 00000000
+	ffffffff 003c 00 fe 0000000000000000
+	0001 0018
+	80000004 00000007
+	80000c02 1064         # vlan_vid
+	0001d402 0005         # ct_zone
+	0000
+	77`
+
 func TestDecodePacketIn(t *testing.T) {
 	for name, tc := range map[string]struct {
 		hex  string
@@ -59,6 +70,7 @@ func TestDecodePacketIn(t *testing.T) {
 			Frame: []byte{2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1}}},
 		"in_port last": {punt2, Punt{InPort: 257, Reason: 1, Table: 3, Cookie: 0x6d70010200000007,
 			Frame: []byte{10, 11, 12, 13, 14, 15, 16, 17, 18, 19}}},
+		"no padding": {punt3, Punt{InPort: 7, Reason: 0, Table: 254, Frame: []byte{0x77}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := fixLength(unhex(t, tc.hex))
@@ -98,6 +110,7 @@ func TestDecodePacketInRefuses(t *testing.T) {
 		"match without fields":   {27, 4},
 		"another field":          {30, 2}, // in_phy_port
 		"field beyond the match": {31, 200},
+		"field beyond by two":    {31, 6},
 	} {
 		m := fixLength(unhex(t, punt1))
 		m[at.offset] = at.value
@@ -113,6 +126,7 @@ func TestDecodePacketInRefuses(t *testing.T) {
 func FuzzDecodePacketIn(f *testing.F) {
 	f.Add(fixLength(unhex(f, punt1)))
 	f.Add(fixLength(unhex(f, punt2)))
+	f.Add(fixLength(unhex(f, punt3)))
 	f.Add(fixLength(unhex(f, punt1))[:40])
 	f.Fuzz(func(t *testing.T, m []byte) {
 		var p Punt
