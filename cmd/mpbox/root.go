@@ -72,8 +72,7 @@ JSON document on stdout; logs go to stderr.`,
 	add(groupDaemon, newRunCmd(), newConfigCmd())
 	add(groupClient, newStatusCmd(), newFlowCmd(), newExplainCmd(), newLSPCmd(), newPECmd(), newTapCmd(),
 		newThresholdCmd(), newModeCmd(), newChangeCmd(), newEventsCmd())
-	add(groupOffline, newDetectCmd(), newPathsCmd(), newLabCmd(), newBenchCmd())
-	// newPlanCmd()
+	add(groupOffline, newDetectCmd(), newPathsCmd(), newPlanCmd(), newLabCmd(), newBenchCmd())
 	return root
 }
 

@@ -23,7 +23,7 @@ func Plan(in Input) (Result, error) {
 	return p.Run(), nil
 }
 
-// Run plans all the demands, in the scope of the input.
+// Run plans all the demands, in the scope of the input. Outcomes come in its order.
 func (p *Planner) Run() Result {
 	all := p.order
 	switch p.in.Scope {
@@ -36,7 +36,13 @@ func (p *Planner) Run() Result {
 	if p.in.Tidy && p.in.Scope != Evaluate {
 		p.tidy()
 	}
-	return p.result(all)
+	res := p.result(all)
+	place := make(map[string]int, len(p.in.Demands))
+	for i := range p.in.Demands {
+		place[p.in.Demands[i].ID] = i
+	}
+	slices.SortFunc(res.Demands, func(a, b Outcome) int { return cmp.Compare(place[a.ID], place[b.ID]) })
+	return res
 }
 
 // unsettled gives the demands that need planning: a slot lost its LSP, or the
@@ -148,6 +154,9 @@ func (p *Planner) result(all []*demandState) Result {
 		res.Demands = append(res.Demands, p.outcome(d))
 	}
 	for name := range p.idle {
+		if p.in.Scope == Evaluate {
+			break
+		}
 		res.Release = append(res.Release, name)
 	}
 	slices.SortFunc(res.Release, compareNames)

@@ -10,14 +10,30 @@ import (
 // unmet tells why a demand has less than it asked for, what is shared, and which
 // link would cure it.
 func (p *Planner) unmet(d *demandState, after [2]score) string {
-	var parts []string
+	var text string
+	shared, cures := [2]string{}, [2]string{}
 	for dir, h := range d.halves {
-		if after[dir].worst == 0 {
-			continue
+		if after[dir].worst > 0 {
+			shared[dir], cures[dir] = p.unmetHalf(h, after[dir])
 		}
-		parts = append(parts, [2]string{"forward", "reverse"}[dir]+": "+p.unmetHalf(h, after[dir]))
 	}
-	text := strings.Join(parts, "; ")
+	for dir, name := range [2]string{"forward", "reverse"} {
+		switch {
+		case shared[dir] == "":
+			continue
+		case shared[0] == shared[1] && dir == 1:
+			continue // the same in both directions, and so is the cure
+		case shared[0] == shared[1]:
+			name = "both directions"
+		}
+		if text != "" {
+			text += "; "
+		}
+		text += name + ": " + shared[dir]
+		if cures[dir] != "" {
+			text += "; " + cures[dir]
+		}
+	}
 	switch {
 	case d.refused:
 		text = "strict, so nothing is changed: " + text
@@ -27,37 +43,39 @@ func (p *Planner) unmet(d *demandState, after [2]score) string {
 	return text
 }
 
-func (p *Planner) unmetHalf(h *half, got score) string {
+// unmetHalf tells what is shared in one direction, and what would cure it.
+func (p *Planner) unmetHalf(h *half, got score) (shared, cure string) {
 	level := h.d.Level
 	routes := h.chosen.routes
 	for i, r := range routes {
 		if r == nil {
-			return fmt.Sprintf("the route of slot %d from %s to %s is not known", h.order[i]+1, h.shape.pairs[i].Ingress, h.shape.pairs[i].Egress)
+			return fmt.Sprintf("the route of slot %d from %s to %s is not known", h.order[i]+1, h.shape.pairs[i].Ingress, h.shape.pairs[i].Egress), ""
 		}
 	}
-	text := p.sharedBy(h, routes)
+	shared = p.sharedBy(h, routes)
 	p.bound(h.shape)
 	if !h.shape.none && h.shape.best.pairs(got) < 0 && !h.d.refused {
-		text += "; " + h.shape.best.level(level).String() + " can be had"
+		cure = h.shape.best.level(level).String() + " can be had"
+		if h.shape.best.worst == got.worst {
+			cure = "fewer slots can share"
+		}
 		switch {
 		case p.in.Scope == Evaluate:
-			text += " by planning"
+			cure += " by planning"
 		case h.d.Hold:
-			text += " when it is no longer held"
+			cure += " when it is no longer held"
 		default:
-			text += " once more LSPs may be signalled: " + p.limits()
+			cure += " once more LSPs may be signalled: " + p.limits()
 		}
-		return text
+		return shared, cure
 	}
 	if !h.shape.none {
 		routes = h.shape.tuples[0].routes // what the cure starts from
 	}
-	if cure := p.cure(h.shape, routes); cure != "" {
-		text += "; " + cure
-	} else if !plain(&h.shape.cons) {
-		text += "; the policy's constraints may rule out what would help"
+	if cure = p.cure(h.shape, routes); cure == "" && !plain(&h.shape.cons) {
+		cure = "the policy's constraints may rule out what would help"
 	}
-	return text
+	return shared, cure
 }
 
 // limits names the limits that are in force.

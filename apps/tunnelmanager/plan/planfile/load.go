@@ -14,12 +14,16 @@ import (
 // DefaultOwner is the name prefix of owned LSPs where no file shows another.
 const DefaultOwner = "mpbox/mpbox/"
 
-// Load reads an LSP file and a demand file and makes the input of a plan of them.
-// Owner "" is taken from the first LSP whose name begins with "mpbox/".
+// Load reads an LSP file ("" for no LSPs) and a demand file and makes the input of
+// a plan of them. Owner "" is taken from the first LSP whose name begins with
+// "mpbox/".
 func Load(ted *topology.TED, lspFile, demandFile, owner string) (plan.Input, error) {
-	lspData, err := read(lspFile)
-	if err != nil {
-		return plan.Input{}, err
+	lspData := []byte("lsps: []")
+	if lspFile != "" {
+		var err error
+		if lspData, err = read(lspFile); err != nil {
+			return plan.Input{}, err
+		}
 	}
 	demandData, err := read(demandFile)
 	if err != nil {
