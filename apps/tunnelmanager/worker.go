@@ -94,12 +94,14 @@ func (w *worker) visit(ctx context.Context, ops []driver.Op) peReport {
 	}
 	rctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	r.state, r.err = w.conn.Driver.State(rctx)
+	// The TED first: a path that failed is known to have failed when the LSP that
+	// left it is seen on another.
 	if now := time.Now(); w.conn.Topology != nil && now.Sub(w.tedRead) >= w.pe.TEDPoll {
 		w.tedRead = now
 		r.ted, r.tedErr = w.conn.Topology.Topology(rctx)
 		r.tedRead = true
 	}
+	r.state, r.err = w.conn.Driver.State(rctx)
 	return r
 }
 
