@@ -226,8 +226,8 @@ func TestSessionPingAndReconnect(t *testing.T) {
 		if p = m.read(); p.Body.Type() != TypePing {
 			t.Fatalf("second ping: %T", p.Body)
 		}
-		if <-up { // no answer this time
-			t.Error("still up")
+		if <-up || time.Since(start) != 3*idlePing { // no answer this time
+			t.Error("still up, or lost after", time.Since(start))
 		}
 		m = <-conns
 		m.accept(2)

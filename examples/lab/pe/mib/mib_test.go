@@ -200,6 +200,8 @@ func TestSetErrors(t *testing.T) {
 		{"map twice", []string{F + "5.1.4.3.1.1=i4"}, agentx.InconsistentName, 1},
 		{"map after one that is not there", []string{F + "5.1.4.3.2.1=i4"}, agentx.InconsistentName, 1},
 		{"map of a wrong predecessor", []string{F + "5.1.4.3.2.1=i6"}, agentx.NoError, 0},
+		{"two rows wrong, the first variable is named", []string{
+			T + "2.1.5.7.1" + to2 + "=sx", F + "3.1.2.3=i1", T + "2.1.36.7.1" + to2 + "=i4"}, agentx.InconsistentValue, 2},
 		{"map at the end", []string{F + "5.1.4.3.1.2=i4"}, agentx.NoError, 0},
 
 		{"all of a new LSP in one, wrong way round", join(
@@ -296,9 +298,12 @@ func TestFTNMapList(t *testing.T) {
 		{F + "5.1.4.3.2.3=i4", "3.0.2 3.2.3 3.3.1"},
 		{F + "5.1.4.3.2.3=i6", "3.0.2 3.2.1"},
 		{F + "5.1.4.4.0.1=i4", "3.0.2 3.2.1 4.0.1"},
+		// One goes, another comes in its place, in one SET and in either order.
+		{F + "5.1.4.3.0.3=i4 " + F + "5.1.4.3.0.2=i6", "3.0.3 3.3.1 4.0.1"},
+		{F + "5.1.4.3.0.3=i6 " + F + "5.1.4.3.0.2=i4", "3.0.2 3.2.1 4.0.1"},
 		{F + "3.1.2.2=i6", "3.0.1 4.0.1"},
 	} {
-		if code, i := set(t, h, c.set); code != agentx.NoError {
+		if code, i := set(t, h, strings.Fields(c.set)...); code != agentx.NoError {
 			t.Fatal(c.set, code, i)
 		}
 		if got := list(); got != c.want {

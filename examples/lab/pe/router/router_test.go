@@ -241,6 +241,22 @@ func TestSignallingTakesTime(t *testing.T) {
 		if n := len(b.f.Paths()); n != 3 {
 			b.Errorf("%d paths, the old one should be gone", n)
 		}
+		// A broken path is no path while the next one is signalled.
+		b.edit(func(c *router.Config) {
+			row(c, row6)
+			ftn(c, 1, 80, 3, row6)
+			ftn(c, 2, 80, 4, row5)
+		})
+		time.Sleep(2 * time.Second)
+		b.f.SetLink("p1-pe2", false)
+		synctest.Wait()
+		b.want("dynamic, its link just lost", b.lsp(row6), "down: signalling")
+		if got := b.classes(); !slices.Equal(got, []string{"GigabitEthernet0/0/0/2 proto=6 dport=80 -> t5"}) {
+			b.Error("classes while tunnel and default are signalled:", got)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		b.want("dynamic, later", b.lsp(row6), "pe1-p2 p2-pe2")
 	})
 }
 
@@ -411,6 +427,19 @@ func TestPBTS(t *testing.T) {
 		b.link("p3-pe2", false)
 		if got := b.classes(); got[0] != gi+" dst=10.2.0.0/24 proto=17 -> default_pe1_pe2" {
 			b.Error("none is up:", got[0])
+		}
+		// Only tunnels that are announced to routing carry what nothing claims.
+		b.link("p2-pe2", true)
+		b.edit(func(c *router.Config) {
+			d := c.CLI.Tunnels[1]
+			d.Shutdown = true
+			c.CLI.Tunnels[1] = d
+			c.CLI.Tunnels[101] = te("10.255.0.2", 0, "VIA2")
+		})
+		b.settle()
+		b.want("not announced", b.lsp(router.TunnelID{Index: 101, Egress: pe2}), "pe1-p2 p2-pe2")
+		if d := b.f.Ingress().Defaults; len(d) != 1 || d["pe3"] == 0 {
+			b.Error("defaults without the announced tunnel:", d)
 		}
 	})
 }
@@ -628,11 +657,19 @@ func TestDataPlaneAway(t *testing.T) {
 	})
 }
 
+// stuck is a data plane that does not answer.
+type stuck struct{ *petest.Fabric }
+
+func (stuck) Start(ctx context.Context, _ []fabric.Path, _ fabric.Ingress) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 // A commit that waits for the data plane does not wait for ever.
 func TestCommitDoesNotHang(t *testing.T) {
 	node := petest.Node(t)
 	synctest.Test(t, func(t *testing.T) {
-		s := &shaky{Fabric: petest.NewFabric(), starts: 1 << 30}
+		s := stuck{petest.NewFabric()}
 		r, err := router.New(node, s, router.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -642,7 +679,7 @@ func TestCommitDoesNotHang(t *testing.T) {
 		go func() { done <- r.Run(ctx) }()
 		synctest.Wait()
 		begin, base := time.Now(), r.Config()
-		if err := r.Commit(base, base.Clone()); err != nil || time.Since(begin) > time.Second {
+		if err := r.Commit(base, base.Clone()); err != nil || time.Since(begin) != 500*time.Millisecond {
 			t.Error("commit:", err, "after", time.Since(begin))
 		}
 		cancel()

@@ -69,6 +69,7 @@ func TestExplicit(t *testing.T) {
 		{"strict by interface", "10.0.1.2 10.0.2.2", constraints{}, allUp(), "1 2"},
 		{"ending in the router id", "10.0.1.2 10.0.2.2 10.255.0.3", constraints{}, allUp(), "1 2"},
 		{"outgoing interfaces too", "10.0.1.1 10.0.1.2 10.0.2.1 10.0.2.2", constraints{}, allUp(), "1 2"},
+		{"router id, then the interface by which it was entered", "10.255.0.2 10.0.1.2 10.0.2.2", constraints{}, allUp(), "1 2"},
 		{"strict by router id takes the cheaper link", "10.255.0.4 10.255.0.3", constraints{}, allUp(), "5 3"},
 		{"outgoing interface chooses the parallel link", "10.0.4.1 10.255.0.4 10.255.0.3", constraints{}, allUp(), "4 3"},
 		{"interface chooses the parallel link", "10.0.4.2 10.0.3.2", constraints{}, allUp(), "4 3"},
