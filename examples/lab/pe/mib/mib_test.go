@@ -202,6 +202,7 @@ func TestSetErrors(t *testing.T) {
 		{"map of a wrong predecessor", []string{F + "5.1.4.3.2.1=i6"}, agentx.NoError, 0},
 		{"two rows wrong, the first variable is named", []string{
 			T + "2.1.5.7.1" + to2 + "=sx", F + "3.1.2.3=i1", T + "2.1.36.7.1" + to2 + "=i4"}, agentx.InconsistentValue, 2},
+		{"two rows wrong in their order", []string{F + "3.1.2.3=i1", T + "2.1.36.7.1" + to2 + "=i1"}, agentx.InconsistentValue, 1},
 		{"map at the end", []string{F + "5.1.4.3.1.2=i4"}, agentx.NoError, 0},
 
 		{"all of a new LSP in one, wrong way round", join(
