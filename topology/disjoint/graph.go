@@ -63,6 +63,10 @@ func newGraph(t *topology.TED, metric Metric, c *Constraints, k int) (*graph, er
 		if !usable(l, c) || avoid[l.From] || avoid[l.To] {
 			continue
 		}
+		if l.Delay == 0 && (metric == MetricDelay || c.MaxDelay > 0 || c.MaxDelaySpread > 0) {
+			return nil, fmt.Errorf("find paths: link %s from %s to %s: its delay is not known: give it one, or leave delay out of the question",
+				l.Name, t.Nodes()[l.From].Name, t.Nodes()[l.To].Name)
+		}
 		a := arc{from: int32(l.From), to: int32(l.To), link: int32(i), risk: riskOf[i], delay: l.Delay, cost: linkCost(l, metric)}
 		if a.cost == 0 {
 			g.scale = int64(len(t.Nodes())*k + 1)

@@ -55,7 +55,10 @@ func (p *parts) unit(slot int) bool {
 		return p.complete()
 	}
 	g := &p.groups[p.slots[slot]]
-	if int(g.end) == p.s.pairs[g.pair].to {
+	if pr := p.s.pairs[g.pair]; int(g.end) == pr.to {
+		if !p.s.passes(pr, g.arcs) || !p.s.near(g.arcs, p.paths) {
+			return false
+		}
 		p.paths = append(p.paths, g.arcs)
 		stop := p.unit(slot + 1)
 		p.paths = p.paths[:slot]
