@@ -187,7 +187,7 @@ func (a *Actions) parseController2(props []byte) bool {
 			return false
 		}
 		switch t := binary.BigEndian.Uint16(props); {
-		case t == 0 && n == 6:
+		case t == 0 && (n == 6 || n == 8): // Open vSwitch counts the padding
 			a.MaxLen = binary.BigEndian.Uint16(props[4:])
 		case t == 5 && n == 8:
 			a.Meter = binary.BigEndian.Uint32(props[4:])
