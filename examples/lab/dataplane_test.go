@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -229,8 +228,6 @@ func (b *bare) goodput(tr *Traffic, settle, window time.Duration) float64 {
 	}
 	return r.BPS
 }
-
-var _ sync.Mutex
 
 func TestIntegrationGoodput(t *testing.T) {
 	for _, c := range []struct {

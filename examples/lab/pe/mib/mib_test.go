@@ -432,7 +432,7 @@ func TestUndo(t *testing.T) {
 		t.Error("undo:", err)
 	}
 	es, _ := router.ReadEvents(node.EventLog)
-	if len(es) != 1 || es[0].Error == "" {
+	if len(es) != 2 || es[0].Error != "" || es[1].Error == "" {
 		t.Error("events:", es)
 	}
 	// A commit in between makes the SET fail, not overwrite.

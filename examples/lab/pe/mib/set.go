@@ -158,6 +158,8 @@ func (s *set) Commit() error {
 		return err
 	}
 	s.committed = true
+	// Now, not at cleanup: it is in the log before the manager has its answer.
+	s.h.r.RecordSet(s.what, nil)
 	return nil
 }
 
@@ -172,10 +174,7 @@ func (s *set) Undo() error {
 }
 
 func (s *set) Cleanup() {
-	if s.committed {
-		s.h.r.RecordSet(s.what, nil)
-		s.committed = false
-	}
+	s.committed = false
 	s.h.r.MayDie()
 }
 

@@ -1,0 +1,268 @@
+package lab
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mpbox/examples/lab/fabric"
+)
+
+// probes sends numbered UDP packets from client to server until stop is called,
+// which tells how many were sent and which were lost.
+func (b *bare) probes() (stop func() (sent int, lost []int)) {
+	b.t.Helper()
+	client, server := b.Host("client"), b.Host("server")
+	var in net.PacketConn
+	var out net.Conn
+	err := within(server.Namespace, func() (err error) {
+		in, err = net.ListenPacket("udp", net.JoinHostPort(server.Addr(true).String(), "9999"))
+		return err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	err = within(client.Namespace, func() (err error) {
+		out, err = net.Dial("udp", in.LocalAddr().String())
+		return err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	seen := map[int]bool{}
+	received := make(chan struct{})
+	go func() {
+		defer close(received)
+		buf := make([]byte, 16)
+		for {
+			n, _, err := in.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if n == 4 {
+				seen[int(binary.BigEndian.Uint32(buf))] = true
+			}
+		}
+	}()
+	ctx, cancel := context.WithCancel(b.t.Context())
+	sent := make(chan int)
+	go func() {
+		n := 0
+		for tick := time.NewTicker(time.Millisecond); ; n++ {
+			select {
+			case <-ctx.Done():
+				tick.Stop()
+				sent <- n
+				return
+			case <-tick.C:
+				_, _ = out.Write(binary.BigEndian.AppendUint32(nil, uint32(n)))
+			}
+		}
+	}()
+	return func() (int, []int) {
+		cancel()
+		n := <-sent
+		sleep(b.t.Context(), 200*time.Millisecond) // what is under way arrives
+		_, _ = in.Close(), out.Close()
+		<-received
+		var lost []int
+		for i := range n {
+			if !seen[i] {
+				lost = append(lost, i)
+			}
+		}
+		return n, lost
+	}
+}
+
+func TestIntegrationMakeBeforeBreak(t *testing.T) {
+	b := bareLab(t, "two-path")
+	b.route("pe1", "pe2", []string{"pe1-p1", "p1-pe2"}, []string{"pe1-p2", "p2-pe2"})
+	b.start()
+	ctx := t.Context()
+	f, n := b.fabs["pe1"], b.pe("pe1").Node
+	stop := b.probes()
+	// Each turn: a new LSP on the other path, re-point, remove the old one.
+	old := b.lsps["pe1>pe2"][0].ID
+	for i := range 20 {
+		p := b.path("pe1", "pe2", 2+i, [][]string{{"pe1-p2", "p2-pe2"}, {"pe1-p1", "p1-pe2"}}[i%2])
+		if err := f.InstallPath(ctx, p); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.SetIngress(ctx, fabric.Ingress{Defaults: map[string]uint32{"pe2": p.ID}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.RemovePath(ctx, old); err != nil {
+			t.Fatal(err)
+		}
+		old = p.ID
+	}
+	// The process of the PE restarts, and knows of the last path only.
+	again := b.startFabric(n)
+	if err := again.Start(ctx, []fabric.Path{f.Paths()[old]}, fabric.Ingress{Defaults: map[string]uint32{"pe2": old}}); err != nil {
+		t.Fatal(err)
+	}
+	sent, lost := stop()
+	if sent < 500 || len(lost) > 0 {
+		t.Errorf("lost %d of %d packets: %v", len(lost), sent, lost)
+	}
+	// Nothing of pe1's other paths is left on any router, pe2's are.
+	sleep(ctx, 600*time.Millisecond)
+	for _, r := range n.Nodes {
+		for _, line := range b.flows(r.Mgmt) {
+			cookie := strings.TrimPrefix(strings.SplitN(strings.TrimSpace(line), ",", 2)[0], "cookie=0x")
+			c, err := strconv.ParseUint(cookie, 16, 64)
+			if err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+			if c>>40 == 0x102 && uint32(c) != old {
+				t.Errorf("left on %s: %s", r.Name, line)
+			}
+		}
+	}
+	if c, err := again.Counters(ctx); err != nil || len(c.Paths) != 1 {
+		t.Errorf("counters %v, error %v: want one path", c, err)
+	}
+}
+
+func (b *bare) flows(mgmt string) []string {
+	out, err := runIn(b.t.Context(), "", "ovs-ofctl", "-O", "OpenFlow15", "dump-flows", "unix:"+mgmt)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return slices.DeleteFunc(strings.Split(out, "\n"), func(l string) bool { return !strings.Contains(l, "cookie=") })
+}
+
+func TestIntegrationSwitchRestartAndLinks(t *testing.T) {
+	b := bareLab(t, "two-path")
+	b.route("pe1", "pe2", []string{"pe1-p1", "p1-pe2"}, []string{"pe1-p2", "p2-pe2"})
+	b.start()
+	ctx := t.Context()
+	before := map[string]int{}
+	for _, r := range b.Routers {
+		before[r.Name] = len(b.flows(r.Mgmt))
+	}
+	// vswitchd is killed and started again: the fabrics write all flows anew.
+	st, err := b.Status(ctx)
+	if err != nil || st.OVS.VSwitchd.PID == 0 {
+		t.Fatalf("status %+v, error %v", st.OVS, err)
+	}
+	if err := unix.Kill(st.OVS.VSwitchd.PID, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := poll(ctx, 5*time.Second, func() error {
+		if alive(st.OVS.VSwitchd.PID) {
+			return fmt.Errorf("vswitchd lives")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(ctx, st.OVS.VSwitchd.Command[0], st.OVS.VSwitchd.Command[1:]...); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range b.Edges { // no guard here
+		if err := b.joinPorts(ctx, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.checkForwarding(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := poll(ctx, 5*time.Second, func() error {
+		for _, r := range b.Routers {
+			if n := len(b.flows(r.Mgmt)); n != before[r.Name] {
+				return fmt.Errorf("%s has %d flows, had %d", r.Name, n, before[r.Name])
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	// A link is cut: all PEs hear of it, and again when it is mended.
+	for _, up := range []bool{false, true} {
+		if err := b.SetLink(ctx, "p1-pe2", up); err != nil {
+			t.Fatal(err)
+		}
+		for name, f := range b.fabs {
+			select {
+			case <-f.Changed():
+			case <-time.After(5 * time.Second):
+				t.Fatalf("%s did not hear of the link", name)
+			}
+			if f.LinkUp("p1-pe2") != up || !f.LinkUp("pe1-p1") {
+				t.Errorf("%s: link states are wrong", name)
+			}
+		}
+	}
+	if err := b.checkForwarding(ctx); err != nil {
+		t.Errorf("after the link is mended: %v", err)
+	}
+}
+
+func TestIntegrationTwoVPNs(t *testing.T) {
+	b := bareLab(t, "two-vpn")
+	b.route("pe1", "pe2", []string{"pe1-p1", "p1-pe2"}, []string{"pe1-p2", "p2-pe2"})
+	b.start()
+	ctx := t.Context()
+	// The same addresses, and the same port, in two VPNs: each is answered by its own.
+	red, _ := b.run(TrafficSpec{Port: 5001})
+	blue, _ := b.run(TrafficSpec{Client: "client2", Server: "server2", Port: 5001})
+	counts, err := b.CountFlows(ctx, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[uint32]bool{}
+	for k := range counts {
+		labels[k.VPNLabel] = true
+	}
+	// Two VPNs, two directions.
+	if len(labels) != 4 {
+		t.Errorf("VPN labels seen %v, want 4", labels)
+	}
+	if red.Bytes() == 0 || blue.Bytes() == 0 {
+		t.Errorf("received %d in red, %d in blue", red.Bytes(), blue.Bytes())
+	}
+	// Red is steered; blue, which has the same addresses, stays.
+	conns, err := red.Subflows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.spread("red", conns[0].Subflows)
+	b.checkLinks("red", conns[0].Subflows)
+	for _, tr := range []*Traffic{red, blue} {
+		if err := tr.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	// Nothing crosses from one VPN into the other: a server of blue's is not red's.
+	if err := within(b.Host("server2").Namespace, func() error {
+		ln, err := net.Listen("tcp", net.JoinHostPort(b.Host("server2").Addr(true).String(), "5002"))
+		if err == nil {
+			t.Cleanup(func() { _ = ln.Close() })
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for client, want := range map[string]bool{"client": false, "client2": true} {
+		err := within(b.Host(client).Namespace, func() error {
+			c, err := net.DialTimeout("tcp", net.JoinHostPort(b.Host("server2").Addr(true).String(), "5002"), 2*time.Second)
+			if err == nil {
+				_ = c.Close()
+			}
+			return err
+		})
+		if (err == nil) != want {
+			t.Errorf("%s to blue's server: %v", client, err)
+		}
+	}
+}
