@@ -109,6 +109,15 @@ func (p *Planner) choose(h *half) *set {
 	if best := p.pick(h); best != nil {
 		return best
 	}
+	if s.depth == 1 {
+		p.deepen(s)
+		if best := p.pick(h); best != nil {
+			return best
+		}
+	}
+	if best := p.makeRoom(h); best != nil {
+		return best
+	}
 	h.limited = true
 	if best := p.pickWithin(h); best != nil {
 		return best

@@ -40,6 +40,7 @@ type Planner struct {
 	// reserved by new LSPs of this plan and givenBack by owned LSPs that lost their
 	// last user, in bit/s by arc.
 	reserved, givenBack []float64
+	reserving           bool // some template reserves bandwidth
 	limited             bool // some limit on new LSPs or reservations is in force
 	newLSPs             int  // to be signalled by this plan
 	newOf               map[Pair]int
@@ -160,7 +161,8 @@ func (p *Planner) take(d *Demand, current Assignment) (*demandState, error) {
 	cons.IncludeAll |= t.IncludeAll
 	cons.ExcludeAny |= t.ExcludeAny
 	template := p.template(*t)
-	p.limited = p.limited || t.Bandwidth > 0
+	p.reserving = p.reserving || t.Bandwidth > 0
+	p.limited = p.limited || p.reserving
 	for dir, slots := range [2][]Pair{d.Forward, d.Reverse} {
 		h, err := p.newHalf(ds, dir, slots, cons, template)
 		if err != nil {
@@ -377,12 +379,12 @@ func (p *Planner) changes(h *half, s *set) int {
 // feasible tells whether a set keeps the limits on new LSPs and reservations; the
 // half is lifted.
 func (p *Planner) feasible(h *half, s *set) bool {
-	if !p.limited || s.stay {
+	if !p.limited {
 		return true
 	}
 	fresh := 0
 	for i, c := range s.carriers {
-		if len(c.existing) > 0 || c.fresh > 0 || h.keptOn(s, i) >= 0 || slices.Contains(s.carriers[:i], c) {
+		if !p.isNew(h, s, i) {
 			continue
 		}
 		fresh++
@@ -391,11 +393,17 @@ func (p *Planner) feasible(h *half, s *set) bool {
 				return false
 			}
 		}
-		if !p.reservable(s, i) {
-			return false
-		}
 	}
-	return p.in.MaxNewLSPs <= 0 || p.newLSPs+fresh <= p.in.MaxNewLSPs
+	if fresh > 0 && p.in.MaxNewLSPs > 0 && p.newLSPs+fresh > p.in.MaxNewLSPs {
+		return false
+	}
+	return !p.reserving || p.reservable(h, s)
+}
+
+// isNew tells whether slot i of a set is the first that needs a new LSP there.
+func (p *Planner) isNew(h *half, s *set, i int) bool {
+	c := s.carriers[i]
+	return len(c.existing) == 0 && c.fresh == 0 && !slices.Contains(s.carriers[:i], c) && h.keptOn(s, i) < 0
 }
 
 // owned counts the owned LSPs that a pair has; those without users too, for they
@@ -410,26 +418,61 @@ func (p *Planner) owned(ps *pairState) int {
 	return n
 }
 
-// reservable tells whether there is bandwidth for the new LSP of slot i, after
-// those of the slots before it.
-func (p *Planner) reservable(s *set, i int) bool {
-	c := s.carriers[i]
-	t := &p.templates[c.template]
-	if t.Bandwidth == 0 {
-		return true
-	}
-	for _, a := range c.route.arcs {
-		want := t.Bandwidth
-		for j, o := range s.carriers[:i] {
-			if len(o.existing) == 0 && o.fresh == 0 && !slices.Contains(s.carriers[:j], o) && slices.Contains(o.route.arcs, a) {
-				want += t.Bandwidth
+// reservable tells whether there is bandwidth for the new LSPs of a set, and still
+// for those that lost their users and would be used again: theirs may have been
+// promised to others.
+func (p *Planner) reservable(h *half, s *set) bool {
+	var need reservations
+	if s.stay {
+		for i, name := range h.names {
+			if name != "" {
+				need.again(h.rides[i])
 			}
 		}
-		if p.net.bandwidthFree(a, t.SetupPriority)+p.givenBack[a]-p.reserved[a] < want {
-			return false
+	}
+	for i, c := range s.carriers {
+		if j := h.keptOn(s, i); j >= 0 {
+			need.again(h.keeps[j])
+		} else if len(c.existing) > 0 {
+			need.again(c.existing[0])
+		} else if p.isNew(h, s, i) {
+			t := &p.templates[c.template]
+			need = append(need, reservation{nil, c.route, t.Bandwidth, t.SetupPriority})
+		}
+	}
+	for i, n := range need {
+		for _, a := range n.route.arcs {
+			want := n.bandwidth
+			for _, o := range need[:i] {
+				if slices.Contains(o.route.arcs, a) {
+					want += o.bandwidth
+				}
+			}
+			if n.bandwidth > 0 && p.free(a, n.priority) < want {
+				return false
+			}
 		}
 	}
 	return true
+}
+
+type reservation struct {
+	lsp       *lspState // nil for a new one
+	route     *route
+	bandwidth float64
+	priority  uint8
+}
+
+type reservations []reservation
+
+// again notes an LSP that is given up so far, and would be used again.
+func (rs *reservations) again(l *lspState) {
+	if !l.owned || l.planned || l.users > 0 || l.Bandwidth == 0 || l.route == nil {
+		return
+	}
+	if !slices.ContainsFunc(*rs, func(r reservation) bool { return r.lsp == l }) {
+		*rs = append(*rs, reservation{l, l.route, l.Bandwidth, l.SetupPriority})
+	}
 }
 
 // pick gives the cheapest candidate of a half that is lifted; nil where none keeps
@@ -450,7 +493,7 @@ func (p *Planner) pick(h *half) *set {
 		return nil
 	}
 	switch c := h.before.compare(s.best); {
-	case c < 0: // only where flows share a route, and two routes would share more
+	case c < 0 && p.feasible(h, h.stay): // only where flows share a route, and two routes would share more
 		return h.stay
 	case c == 0:
 		try(h.stay)

@@ -56,7 +56,7 @@ func (ns *neighbourhood) sendBack() {
 		}
 		was := h.chosen
 		ns.p.lift(h)
-		if ns.p.price(h, h.stay).over-ns.p.price(h, was).over < h.bw/2 {
+		if ns.p.feasible(h, h.stay) && ns.p.price(h, h.stay).over-ns.p.price(h, was).over < h.bw/2 {
 			was = h.stay
 		}
 		ns.p.put(h, was)
