@@ -165,6 +165,9 @@ func (s *signaller) pass(ctx context.Context, c *Config, slow time.Duration) (wa
 			wake = at
 		}
 	}
+	if s.preempt() {
+		wake = now // they look for another way
+	}
 	in := s.ingress(c)
 	if !reflect.DeepEqual(in, s.placed) {
 		if err := s.save(); err != nil {
@@ -333,4 +336,32 @@ func (s *signaller) drop(l *lsp, reason string) {
 	l.cur, l.downAt = nil, now
 	s.reserved = nil
 	l.transitions++
+}
+
+// preempt drops LSPs of this PE from links on which better ones now hold what
+// they had (RFC 3209, section 4.7.3): the worst holding priority first, of equals
+// the latest. True if one was dropped.
+func (s *signaller) preempt() bool {
+	dropped := false
+	for {
+		var worst *lsp
+		links := s.links()
+		for _, id := range slices.SortedFunc(maps.Keys(s.lsps), TunnelID.Compare) {
+			l := s.lsps[id]
+			if l.cur == nil || l.cur.Kbps == 0 || l.cur.Hold == 0 || !slices.ContainsFunc(l.cur.edges, func(e int) bool {
+				full, better := s.reserved[e][l.cur.Hold] > s.ted.Edges[e].Kbps, links.free(e, l.cur.Hold-1) < s.ted.Edges[e].Kbps
+				return full && better
+			}) {
+				continue
+			}
+			if worst == nil || l.cur.Hold > worst.cur.Hold || l.cur.Hold == worst.cur.Hold && l.cur.Since.After(worst.cur.Since) {
+				worst = l
+			}
+		}
+		if worst == nil {
+			return dropped
+		}
+		s.drop(worst, "preempted")
+		dropped = true
+	}
 }
