@@ -23,7 +23,7 @@ func (t *Tracker) serverKey(r ref, s *subflow, version uint8, key uint64, said b
 		t.heard(s.conn, c, r, s, said)
 		return
 	}
-	token := mptcp.Token(version, key)
+	token := t.tokenOf(version, key)
 	hash := t.h.token(s.scope, token)
 	k, twin := t.twin(hash, s, version, key, token)
 	fresh := k == 0
@@ -66,6 +66,14 @@ func (t *Tracker) serverKey(r ref, s *subflow, version uint8, key uint64, said b
 	}
 }
 
+// tokenOf gives a key's token, which the batch may have computed in advance.
+func (t *Tracker) tokenOf(version uint8, key uint64) uint32 {
+	if p := t.p; p.hasToken && p.key == key && t.opt.Version == version {
+		return p.token
+	}
+	return mptcp.Token(version, key)
+}
+
 // heard notes who has told the server's key. Told by the server and echoed by the
 // client, it verifies the initial subflow (RFC 8684 section 3.1).
 func (t *Tracker) heard(k ref, c *connection, r ref, s *subflow, said bool) {
@@ -99,11 +107,8 @@ func (t *Tracker) prove(k ref, c *connection) {
 // twin finds the connection of the same key, which a NAT made look like another
 // (twin true), or one restored without keys to which this subflow belongs.
 func (t *Tracker) twin(hash uint32, s *subflow, version uint8, key uint64, token uint32) (k ref, twin bool) {
-	for cur := t.tokens.find(hash); ; {
-		k := cur.next()
-		if k == 0 {
-			return 0, false
-		}
+	var refs [maxSame]uint32
+	for _, k := range refs[:t.tokens.collect(hash, &refs)] {
 		c := t.conns.at(k)
 		if c.scope != s.scope || c.serverToken != token {
 			continue
@@ -119,6 +124,7 @@ func (t *Tracker) twin(hash uint32, s *subflow, version uint8, key uint64, token
 			}
 		}
 	}
+	return 0, false
 }
 
 // learnClientKey: the key of a connection's client became known. Joins towards the
@@ -213,15 +219,16 @@ func (t *Tracker) correlate(r ref, s *subflow) {
 
 // orphans finds the first of the joins that wait for a token.
 func (t *Tracker) orphans(hash uint32, scope uint16, token uint32) ref {
-	for cur := t.waiting.find(hash); ; {
-		head := cur.next()
-		if head == 0 {
-			return 0
-		}
+	if t.waiting.n == 0 {
+		return 0
+	}
+	var refs [maxSame]uint32
+	for _, head := range refs[:t.waiting.collect(hash, &refs)] {
 		if s := t.subs.at(head); s.scope == scope && s.token == token {
 			return head
 		}
 	}
+	return 0
 }
 
 // match makes a join a subflow of a connection.
@@ -277,11 +284,8 @@ func (t *Tracker) choose(hash uint32, s *subflow, hint ref) ref {
 	var best ref
 	var bestScore int
 	n := 0
-	for cur := t.tokens.find(hash); ; {
-		k := cur.next()
-		if k == 0 {
-			break
-		}
+	var refs [maxSame]uint32
+	for _, k := range refs[:t.tokens.collect(hash, &refs)] {
 		c := t.conns.at(k)
 		if c.scope != s.scope || c.serverToken != s.token && (c.clientToken != s.token || c.flags&cClientToken == 0) {
 			continue
@@ -469,7 +473,7 @@ func (t *Tracker) onJoinACK(r ref, s *subflow, mac []byte) {
 // which repeats it: both keys.
 func (t *Tracker) onCapableACK(r ref, dir int) ref {
 	o := t.opt
-	p := &t.p
+	p := t.p
 	if r == 0 {
 		// The handshake was missed. The client's number stands one before.
 		var s *subflow

@@ -11,52 +11,54 @@ import (
 // while other edges still tell of its former use.
 const maxIncarnations = 4
 
+// incarnations are the records of the tuple of the packet at hand, and the
+// packet's direction in each.
+type incarnations struct {
+	n   int
+	ref [maxIncarnations]ref
+	dir [maxIncarnations]uint8
+}
+
+// lookup finds the incarnations of the packet's tuple.
+func (t *Tracker) lookup() {
+	p := t.p
+	p.inc.n = 0
+	var refs [maxSame]uint32
+	for _, r := range refs[:t.tuples.collect(p.hash, &refs)] {
+		if dir, ok := t.subs.at(r).sentBy(p.scope, &p.src, &p.dst); ok && p.inc.n < maxIncarnations {
+			p.inc.ref[p.inc.n], p.inc.dir[p.inc.n] = r, uint8(dir)
+			p.inc.n++
+		}
+	}
+}
+
 // bySYN finds the incarnation whose client began with this sequence number.
-func (t *Tracker) bySYN(isn uint32, dir int) ref {
-	p := &t.p
-	for c := t.tuples.find(p.hash); ; {
-		r := c.next()
-		if r == 0 {
-			return 0
-		}
-		s := t.subs.at(r)
-		if s.isn != isn {
-			continue
-		}
-		if d, ok := s.sentBy(p.scope, &p.src, &p.dst); ok && d == dir {
+func (t *Tracker) bySYN(isn uint32, dir uint8) ref {
+	inc := &t.p.inc
+	for i, r := range inc.ref[:inc.n] {
+		if inc.dir[i] == dir && t.subs.at(r).isn == isn {
 			return r
 		}
 	}
+	return 0
 }
 
 // current finds the incarnation that a packet without SYN belongs to: the newest
 // that this place has seen, for what one place sees is in order; else the newest.
 func (t *Tracker) current() (r ref, dir int) {
-	p := &t.p
-	var bestSeen bool
-	var bestAt int64
-	for c := t.tuples.find(p.hash); ; {
-		x := c.next()
-		if x == 0 {
-			return r, dir
-		}
-		s := t.subs.at(x)
-		d, ok := s.sentBy(p.scope, &p.src, &p.dst)
-		if !ok {
-			continue
-		}
-		if r == 0 {
-			r, dir = x, d
-			continue
-		}
-		if bestAt == 0 {
-			best := t.subs.at(r)
-			bestSeen, bestAt = best.seenAt(p.place), best.created
-		}
-		if seen := s.seenAt(p.place); seen && !bestSeen || seen == bestSeen && s.created > bestAt {
-			r, dir, bestSeen, bestAt = x, d, seen, s.created
+	inc := &t.p.inc
+	if inc.n == 0 {
+		return 0, 0
+	}
+	best := 0
+	for i := 1; i < inc.n; i++ {
+		a, b := t.subs.at(inc.ref[best]), t.subs.at(inc.ref[i])
+		as, bs := a.seenAt(t.p.place), b.seenAt(t.p.place)
+		if bs && !as || as == bs && b.created > a.created {
+			best = i
 		}
 	}
+	return inc.ref[best], int(inc.dir[best])
 }
 
 func (s *subflow) seenAt(place uint32) bool {
@@ -67,7 +69,7 @@ func (s *subflow) seenAt(place uint32) bool {
 // direction's ingress, the PE side its egress. It tells whether this place had
 // been noted before.
 func (t *Tracker) touch(r ref, s *subflow, dir int) (again bool) {
-	p := &t.p
+	p := t.p
 	if p.tick > s.lastSeen {
 		s.lastSeen = p.tick
 	}
@@ -88,7 +90,7 @@ func (t *Tracker) touch(r ref, s *subflow, dir int) (again bool) {
 // open makes a record for a handshake. fromClient tells who sent the packet at
 // hand. It gives 0 when the tuple has too many incarnations.
 func (t *Tracker) open(fromClient bool, isn uint32, flags uint16) (ref, *subflow) {
-	p := &t.p
+	p := t.p
 	if !t.roomForIncarnation() {
 		t.stats.RefusedHandshakes++
 		return 0, nil
@@ -119,37 +121,32 @@ func (t *Tracker) open(fromClient bool, isn uint32, flags uint16) (ref, *subflow
 // roomForIncarnation makes room when the tuple has too many: the oldest that is
 // closed or not answered goes.
 func (t *Tracker) roomForIncarnation() bool {
-	p := &t.p
-	n := 0
-	var victim ref
-	var at int64
-	for c := t.tuples.find(p.hash); ; {
-		r := c.next()
-		if r == 0 {
-			break
-		}
-		s := t.subs.at(r)
-		if _, ok := s.sentBy(p.scope, &p.src, &p.dst); !ok {
-			continue
-		}
-		n++
-		if s.class != classLive && s.class != classOrphanAnswered && (victim == 0 || s.created < at) {
-			victim, at = r, s.created
-		}
-	}
-	if n < maxIncarnations {
+	inc := &t.p.inc
+	if inc.n < maxIncarnations {
 		return true
 	}
-	if victim == 0 {
+	victim := -1
+	for i, r := range inc.ref {
+		s := t.subs.at(r)
+		if s.class == classLive || s.class == classOrphanAnswered {
+			continue
+		}
+		if victim < 0 || s.created < t.subs.at(inc.ref[victim]).created {
+			victim = i
+		}
+	}
+	if victim < 0 {
 		return false
 	}
-	t.drop(victim)
+	t.drop(inc.ref[victim])
+	inc.n--
+	inc.ref[victim], inc.dir[victim] = inc.ref[inc.n], inc.dir[inc.n]
 	return true
 }
 
 // onSYN: RFC 8684 sections 3.1 and 3.2, the first packet.
 func (t *Tracker) onSYN() ref {
-	p := &t.p
+	p := t.p
 	sub, ok := t.option(mptcp.SYN)
 	if !ok {
 		// A SYN sent again without the option leaves its handshake as it is: the
@@ -195,19 +192,16 @@ func (t *Tracker) onSYN() ref {
 // crossing handles a simultaneous open (RFC 9293 section 3.5): a SYN against one
 // that has no answer yet. The sender of the first SYN stays the client.
 func (t *Tracker) crossing() ref {
-	p := &t.p
-	for c := t.tuples.find(p.hash); ; {
-		r := c.next()
-		if r == 0 {
-			return 0
-		}
+	inc := &t.p.inc
+	for i, r := range inc.ref[:inc.n] {
 		s := t.subs.at(r)
-		if d, ok := s.sentBy(p.scope, &p.src, &p.dst); ok && d == toClient && s.flags&(fSYN|fSYNACK) == fSYN && !s.ended() {
+		if inc.dir[i] == toClient && s.flags&(fSYN|fSYNACK) == fSYN && !s.ended() {
 			s.more |= mSimultaneous
 			t.touch(r, s, toClient)
 			return r
 		}
 	}
+	return 0
 }
 
 func (t *Tracker) firstSYN(join bool) ref {
@@ -255,7 +249,7 @@ func (t *Tracker) readSYN(r ref, s *subflow, backup bool) {
 
 // onSYNACK: the server's answer.
 func (t *Tracker) onSYNACK() ref {
-	p := &t.p
+	p := t.p
 	sub, ok := t.option(mptcp.SYNACK)
 	isn := p.v.Ack - 1
 	r := t.bySYN(isn, toClient)
@@ -304,6 +298,10 @@ func (t *Tracker) onSYNACK() ref {
 		t.replace(r)
 	}
 	if sub == mptcp.Capable {
+		if s.more&mSaid != 0 {
+			return r // seen at another edge, or sent again
+		}
+		s.more |= mSaid
 		t.serverKey(r, s, t.opt.Version, t.opt.Key, true)
 	} else {
 		t.acceptJoin(r, s)
@@ -323,29 +321,20 @@ func micros(ns int64) uint32 {
 }
 
 func (t *Tracker) simultaneous() ref {
-	p := &t.p
-	for c := t.tuples.find(p.hash); ; {
-		r := c.next()
-		if r == 0 {
-			return 0
-		}
-		s := t.subs.at(r)
-		if s.more&mSimultaneous != 0 && s.isn == p.v.Seq {
-			if d, ok := s.sentBy(p.scope, &p.src, &p.dst); ok && d == toServer {
-				return r
-			}
+	inc := &t.p.inc
+	for i, r := range inc.ref[:inc.n] {
+		if s := t.subs.at(r); s.more&mSimultaneous != 0 && s.isn == t.p.v.Seq && inc.dir[i] == toServer {
+			return r
 		}
 	}
+	return 0
 }
 
 // plainSYNACK is an answer without MPTCP: to MP_CAPABLE it means plain TCP (RFC
 // 8684 section 3.7), to MP_JOIN that the join failed (section 3.2).
 func (t *Tracker) plainSYNACK(r ref) ref {
 	if r == 0 {
-		// The tuple is used again by plain TCP.
-		if t.tupleKnown() {
-			t.replace(0)
-		}
+		t.replace(0) // by plain TCP
 		return 0
 	}
 	s := t.subs.at(r)
@@ -362,25 +351,13 @@ func (t *Tracker) plainSYNACK(r ref) ref {
 	return r
 }
 
-func (t *Tracker) tupleKnown() bool {
-	r, _ := t.current()
-	return r != 0
-}
-
 // replace ends the other incarnations of a tuple: the server has answered to a new
 // one. r is that one, 0 if it is not tracked.
 func (t *Tracker) replace(r ref) {
-	p := &t.p
-	for c := t.tuples.find(p.hash); ; {
-		x := c.next()
-		if x == 0 {
-			return
-		}
-		if x == r {
-			continue
-		}
+	inc := &t.p.inc
+	for _, x := range inc.ref[:inc.n] {
 		s := t.subs.at(x)
-		if _, ok := s.sentBy(p.scope, &p.src, &p.dst); !ok || s.ended() || r != 0 && s.created > t.subs.at(r).created {
+		if x == r || s.ended() || r != 0 && s.created > t.subs.at(r).created {
 			continue
 		}
 		t.stats.Replaced++
@@ -413,7 +390,7 @@ func (t *Tracker) acceptJoin(r ref, s *subflow) {
 
 // onSegment: whatever has neither SYN nor RST.
 func (t *Tracker) onSegment() ref {
-	p := &t.p
+	p := t.p
 	r, dir := t.current()
 	var s *subflow
 	if r != 0 {
@@ -450,7 +427,7 @@ func (t *Tracker) onFIN(r ref, s *subflow, dir int) {
 }
 
 func (t *Tracker) onRST() ref {
-	p := &t.p
+	p := t.p
 	r, dir := t.current()
 	if r == 0 {
 		t.stats.Unmatched++

@@ -24,6 +24,7 @@ type recorded struct {
 	Truth  truth
 	Frames []Frame // Place: 2*switch for the CE side, 2*switch+1 for the PE side
 	Places []Place
+	chunk  []byte
 }
 
 // record runs the load generator of the shared benchmarks against a controller
@@ -117,15 +118,23 @@ func (r *recorded) serve(mu *sync.Mutex, c net.Conn) {
 				place = PlaceID(binary.BigEndian.Uint64(m[8:])-1) * 2
 			case 10: // PACKET_IN, its match an in_port
 				port := binary.BigEndian.Uint32(m[32:])
-				r.Frames = append(r.Frames, Frame{
-					At: time.Now().UnixNano(), Place: place + PlaceID(port) - 1, Data: bytes.Clone(m[42:]),
-				})
+				r.add(place+PlaceID(port)-1, m[42:])
 			}
 			buf = buf[l:]
 		}
 		mu.Unlock()
 		buf = append(make([]byte, 0, 1<<18), buf...)
 	}
+}
+
+// add keeps a frame, behind the one before it in memory.
+func (r *recorded) add(place PlaceID, data []byte) {
+	if cap(r.chunk)-len(r.chunk) < len(data) {
+		r.chunk = make([]byte, 0, 16<<20)
+	}
+	n := len(r.chunk)
+	r.chunk = append(r.chunk, data...)
+	r.Frames = append(r.Frames, Frame{At: time.Now().UnixNano(), Place: place, Data: r.chunk[n:len(r.chunk):len(r.chunk)]})
 }
 
 func write(w io.Writer, b []byte) { _, _ = w.Write(b) }

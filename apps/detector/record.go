@@ -69,6 +69,7 @@ const (
 const (
 	mSimultaneous uint8 = 1 << iota // both ends sent a SYN
 	mLive                           // counted as live in its connection
+	mSaid                           // the server's key was taken from its SYN/ACK
 )
 
 // Directions of a subflow, and where in subflow.place they stand.

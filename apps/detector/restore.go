@@ -38,9 +38,10 @@ func (t *Tracker) Restore(v Connection) ConnID {
 }
 
 func (t *Tracker) restoreSub(k ref, scope uint16, v *Connection, f *Subflow) ref {
-	p := &t.p
+	p := t.p
 	p.scope, p.src, p.dst = scope, endpointOf(f.Client), endpointOf(f.Server)
 	p.hash = t.h.tuple(scope, &p.src, &p.dst)
+	t.lookup()
 	flags := fSYN
 	switch f.State {
 	case Established:
@@ -98,10 +99,11 @@ func (t *Tracker) FlowEnded(at int64, place PlaceID, src, dst netip.AddrPort, by
 		t.stats.UnknownPlace++
 		return
 	}
-	p := &t.p
+	p := t.p
 	p.at, p.tick, p.place, p.side, p.scope = at, t.tick(at), uint32(place)+1, SideUnknown, t.places[place].scope
 	p.src, p.dst = endpointOf(src), endpointOf(dst)
 	p.hash = t.h.tuple(p.scope, &p.src, &p.dst)
+	t.lookup()
 	r, dir := t.current()
 	if r == 0 {
 		return

@@ -24,25 +24,15 @@ const maxAddresses = 16
 // segmentOptions takes in the options of a segment without SYN. r is the subflow
 // that it belongs to, 0 if none is known; it gives the subflow after that.
 func (t *Tracker) segmentOptions(r ref, dir int) ref {
-	list := t.p.v.Options
 	bad := false
-	for len(list) > 0 {
-		opt, rest, err := mptcp.Next(list)
-		if err != nil {
-			bad = bad || !t.p.v.OptionsCut
-			break
-		}
-		if opt == nil {
-			break
-		}
-		list = rest
+	for opt := t.p.nextOption(); opt != nil; opt = t.p.nextOption() {
 		if err := t.opt.Decode(opt, mptcp.ACK); err != nil {
 			bad = t.optionError(err) || bad
 			continue
 		}
 		r = t.signal(r, dir)
 	}
-	if bad {
+	if bad || t.p.broken && !t.p.v.OptionsCut {
 		t.stats.Malformed++
 	}
 	return r

@@ -43,42 +43,43 @@ func newTable() *table {
 	return &table{dir: []*segment{s}, lines: []*segmentLines{s.e}, shift: 32}
 }
 
-// bucket gives the entries of the bucket where the look-up of hash begins.
-// Entries of other hashes are among them.
-func (t *table) find(hash uint32) cursor {
-	return cursor{e: t.lines[uint64(hash)>>t.shift], hash: hash, b: hash & bucketsMask}
-}
+// maxSame bounds the references of one hash that are looked at: with a secret hash
+// function there are more of them only if someone makes them (see maxIncarnations,
+// maxNamesakes).
+const maxSame = 16
 
-// cursor walks the references that may belong to one hash.
-type cursor struct {
-	e    *segmentLines
-	hash uint32
-	b    uint32 // bucket
-	i    uint32 // next entry of the bucket
-	seen uint32 // buckets seen
-}
-
-// next gives the next reference of the cursor's hash, 0 at the end.
-func (c *cursor) next() uint32 {
-	for {
-		base := c.b & bucketsMask * bucketLen
-		line := c.e[base : base+bucketLen : base+bucketLen]
-		for c.i < bucketLen {
-			x := line[c.i]
-			c.i++
+// collect gives the references that may belong to a hash.
+func (t *table) collect(hash uint32, out *[maxSame]uint32) int {
+	e := t.lines[uint64(hash)>>t.shift]
+	n := 0
+	for b := range uint32(segBuckets) {
+		base := (hash + b) & bucketsMask * bucketLen
+		for _, x := range e[base : base+bucketLen] {
 			if x == 0 {
-				c.i, c.seen = bucketLen, segBuckets
-				return 0
+				return n
 			}
-			if uint32(x>>32) == c.hash && uint32(x) != tombstone {
-				return uint32(x)
+			if uint32(x>>32) == hash && uint32(x) != tombstone && n < maxSame {
+				out[n] = uint32(x)
+				n++
 			}
 		}
-		if c.seen++; c.seen >= segBuckets {
-			return 0
-		}
-		c.b, c.i = c.b+1, 0
 	}
+	return n
+}
+
+// peek gives the first reference of a hash's first bucket, 0 when there is none
+// there.
+func (t *table) peek(hash uint32) uint32 {
+	base := hash & bucketsMask * bucketLen
+	for _, x := range t.lines[uint64(hash)>>t.shift][base : base+bucketLen] {
+		if uint32(x>>32) == hash && uint32(x) != tombstone {
+			return uint32(x)
+		}
+		if x == 0 {
+			break
+		}
+	}
+	return 0
 }
 
 // touch brings the line of a hash into the cache; the value has no meaning.

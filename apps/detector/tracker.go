@@ -35,9 +35,11 @@ type Tracker struct {
 
 	events []Event
 	stats  Stats
+	batch  batch
 
 	opt mptcp.Option
-	p   pkt
+	p   *pkt // the packet at hand, or own
+	own pkt
 	// otherCapable: the packet has a sound MP_CAPABLE that is not acted on.
 	otherCapable bool
 }
@@ -66,6 +68,7 @@ func New(cfg Config) *Tracker {
 	for i := range t.h.k {
 		t.h.k[i] = r.Uint64() | 1
 	}
+	t.p = &t.own
 	for _, p := range cfg.Places {
 		t.AddPlace(p)
 	}
@@ -110,6 +113,15 @@ type pkt struct {
 	hash     uint32
 	v        *packet.View
 	src, dst endpoint
+	// opt is the first MPTCP option, rest the options behind it; broken when the
+	// list cannot be read that far.
+	opt, rest []byte
+	broken    bool
+	// hasToken: token is that of key, an MP_CAPABLE SYN/ACK's, computed in advance.
+	hasToken bool
+	token    uint32
+	key      uint64
+	inc      incarnations
 }
 
 // Frame is a frame as a tap or mirror hands it over.
@@ -129,16 +141,31 @@ func (t *Tracker) Observe(at int64, id PlaceID, v *packet.View) SubflowID {
 		t.stats.UnknownPlace++
 		return 0
 	}
-	t.fill(at, id, v)
+	t.p = &t.own
+	t.fill(t.p, at, id, v)
 	return t.subflowID(t.packet())
 }
 
-func (t *Tracker) fill(at int64, id PlaceID, v *packet.View) {
+func (t *Tracker) fill(p *pkt, at int64, id PlaceID, v *packet.View) {
 	pl := &t.places[id]
-	p := &t.p
 	p.at, p.tick, p.place, p.side, p.scope, p.v = at, t.tick(at), uint32(id)+1, pl.side, pl.scope, v
 	endpoints(v, &p.src, &p.dst)
 	p.hash = t.h.tuple(p.scope, &p.src, &p.dst)
+	p.hasToken = false
+	var err error
+	p.opt, p.rest, err = mptcp.Next(v.Options)
+	p.broken = err != nil
+}
+
+// nextOption gives the packet's MPTCP options, one per call, nil at the end.
+func (p *pkt) nextOption() []byte {
+	opt := p.opt
+	if opt != nil {
+		var err error
+		p.opt, p.rest, err = mptcp.Next(p.rest)
+		p.broken = p.broken || err != nil
+	}
+	return opt
 }
 
 // Reject counts a frame that holds no TCP header to observe.
@@ -156,19 +183,6 @@ func (t *Tracker) Reject(v *packet.View, verdict packet.Verdict) {
 		t.stats.Fragments++
 	default:
 		t.stats.NotTCP++
-	}
-}
-
-// ObserveFrames takes in a batch of Ethernet frames, in order.
-func (t *Tracker) ObserveFrames(batch []Frame) {
-	for i := range batch {
-		f := &batch[i]
-		var v packet.View
-		if verdict := v.Parse(f.Data); verdict != packet.TCP {
-			t.Reject(&v, verdict)
-			continue
-		}
-		t.Observe(f.At, f.Place, &v)
 	}
 }
 
@@ -193,6 +207,7 @@ func (t *Tracker) timeOf(tick uint32) int64 { return t.base + int64(tick)<<tickB
 // packet decides by the TCP flags what to do. It gives the record that the packet
 // belongs to.
 func (t *Tracker) packet() ref {
+	t.lookup()
 	f := t.p.v.Flags
 	switch {
 	case f.Has(packet.RST):
@@ -210,19 +225,9 @@ func (t *Tracker) packet() ref {
 // option finds the first MP_CAPABLE or MP_JOIN of a handshake segment that is
 // valid, and counts what is not.
 func (t *Tracker) option(seg mptcp.Segment) (sub mptcp.Subtype, ok bool) {
-	list := t.p.v.Options
 	bad := false
 	t.otherCapable = false
-	for len(list) > 0 {
-		opt, rest, err := mptcp.Next(list)
-		if err != nil {
-			bad = bad || !t.p.v.OptionsCut
-			break
-		}
-		if opt == nil {
-			break
-		}
-		list = rest
+	for opt := t.p.nextOption(); opt != nil; opt = t.p.nextOption() {
 		if err := t.opt.Decode(opt, seg); err != nil {
 			if t.optionError(err) {
 				bad = true
@@ -236,7 +241,13 @@ func (t *Tracker) option(seg mptcp.Segment) (sub mptcp.Subtype, ok bool) {
 			break
 		}
 	}
-	if bad {
+	for opt := t.p.nextOption(); opt != nil; opt = t.p.nextOption() {
+		var behind mptcp.Option // it does not count, but may be malformed
+		if err := behind.Decode(opt, seg); err != nil {
+			bad = t.optionError(err) || bad
+		}
+	}
+	if bad || t.p.broken && !t.p.v.OptionsCut {
 		t.stats.Malformed++
 	}
 	return t.opt.Subtype, ok
