@@ -25,6 +25,14 @@ func (p *Planner) gain(d *demandState) float64 {
 	return is / was
 }
 
+// sum is what a group of routes gets, in bit/s or in groups that share no link.
+func (p *Planner) sum(routes []*route) float64 {
+	if p.net.capacityKnown(routes) {
+		return p.net.fill(routes)
+	}
+	return float64(p.net.groups(routes))
+}
+
 func (n *network) capacityKnown(routes []*route) bool {
 	for _, r := range routes {
 		if r == nil {

@@ -45,8 +45,8 @@ func (p *Planner) Run() Result {
 	return res
 }
 
-// unsettled gives the demands that need planning: a slot lost its LSP, or the
-// pairs could be more disjoint.
+// unsettled gives the demands that need planning: a slot lost its LSP, the pairs
+// could be more disjoint, or share so much less that goodput grows.
 func (p *Planner) unsettled(all []*demandState) []*demandState {
 	var work []*demandState
 	for _, d := range all {
@@ -63,7 +63,9 @@ func (p *Planner) settled(d *demandState) bool {
 			continue
 		}
 		p.bound(h.shape)
-		if h.shape.none || h.before.pairs(h.shape.best) > 0 {
+		switch s := h.shape; {
+		case s.none || h.before.compare(s.best) <= 0:
+		case h.before.pairs(s.best) > 0, p.sum(s.tuples[0].routes) > p.sum(h.stay.routes):
 			return false
 		}
 	}
