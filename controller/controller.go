@@ -91,6 +91,11 @@ func (c *Controller) buildTap() error {
 			c.broker.Publish(api.Event{Type: "datapath", Action: "changed", Subject: datapath.DPIDString(dpid), State: state.String()})
 		},
 	}
+	for i := range cfg.PEs {
+		if cfg.PEs[i].Steer == string(tunnelmanager.SteerClass) {
+			c.tap.dscps = dscps{}
+		}
+	}
 	third, err := datapath.ParseThirdACK(cfg.Tap.ThirdACK)
 	if err != nil {
 		return err
@@ -111,6 +116,7 @@ func (c *Controller) buildTap() error {
 		Bridges: bridges, Unknown: unknown, Handler: c.tap, Log: c.log,
 		Tap: datapath.Tap{ThirdACK: third, PuntRate: uint32(cfg.Tap.PuntRate), MaxLen: uint16(cfg.Tap.MaxLen)},
 	})
+	c.tap.registry, c.tap.reactive = c.registry, third == datapath.ThirdACKReactive
 	return err
 }
 

@@ -165,6 +165,7 @@ func (f *flows) translate(c *detector.Connection) tunnelmanager.Connection {
 		}
 		there := f.flow(s.ToServer, s.Client, s.Server)
 		back := f.flow(s.ToClient, s.Server, s.Client)
+		there.DSCP, back.DSCP = f.dscp(c.Scope, there), f.dscp(c.Scope, back)
 		if s.Reverse {
 			there, back = back, there
 		}
@@ -172,6 +173,13 @@ func (f *flows) translate(c *detector.Connection) tunnelmanager.Connection {
 		out.Subflows = append(out.Subflows, sub)
 	}
 	return out
+}
+
+// dscp is the customer's own for a flow.
+func (f *flows) dscp(scope string, x tunnelmanager.Flow) uint8 {
+	f.tap.mu.Lock()
+	defer f.tap.mu.Unlock()
+	return f.tap.dscps[dscpKey{scope, x.Src, x.Dst}]
 }
 
 func verdict(v detector.Verdict) *bool {
@@ -253,11 +261,10 @@ func (p *places) placeOf(attachment string, side detector.Side) detector.PlaceID
 	return detector.NoPlace
 }
 
-// restore puts back the connections that were bound before a restart: into the
+// restore puts back, before anything runs, the connections that were bound before
+// a restart: into the
 // detector, so that later joins find them by token, and into the tunnel manager.
 func (f *flows) restore(bound []tunnelmanager.Bound) {
-	f.tap.mu.Lock()
-	defer f.tap.mu.Unlock()
 	now := time.Now().UnixNano()
 	for i := range bound {
 		b := &bound[i]
@@ -267,6 +274,11 @@ func (f *flows) restore(bound []tunnelmanager.Bound) {
 			there, back := s.Flows[tunnelmanager.C2S], s.Flows[tunnelmanager.S2C]
 			if !s.Join {
 				c.Client, c.Server = there.Src, there.Dst
+			}
+			for _, x := range s.Flows {
+				if f.tap.dscps != nil && x.DSCP != 0 {
+					f.tap.dscps.set(dscpKey{c.Scope, x.Src, x.Dst}, x.DSCP)
+				}
 			}
 			if s.Reverse {
 				there, back = back, there

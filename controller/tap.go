@@ -21,10 +21,14 @@ type tap struct {
 	// news has one slot: the tracker may have events, if it collects any.
 	news   chan struct{}
 	events bool
+	// reactive: third ACKs are expected one by one, at registry.
+	reactive bool
+	registry *datapath.Registry
 
 	mu       sync.Mutex
 	tracker  *detector.Tracker
 	batch    []detector.Frame      // scratch of Punts
+	dscps    dscps                 // nil where no PE steers by class
 	observed map[uint64]portPlaces // datapaths that the configuration does not name
 	// ended is called with the rules that are gone; set before anything connects.
 	ended func(dpid uint64, e datapath.End)
@@ -57,11 +61,21 @@ func (t *tap) Punts(s *openflow.Session, at int64, batch []openflow.Punt) {
 		frames = append(frames, detector.Frame{At: at, Place: place.of(p.Frame), Data: p.Frame})
 	}
 	t.tracker.ObserveFrames(frames)
+	if t.dscps != nil {
+		for i := range frames {
+			if f := &frames[i]; dscpOf(f.Data) != 0 {
+				t.dscps.see(t.tracker.Place(f.Place).Scope, f.Data)
+			}
+		}
+	}
 	clear(frames) // the read buffer is the session's
 	t.batch = frames
 	t.mu.Unlock()
 	if t.events {
 		t.wake()
+	}
+	if t.reactive {
+		t.expectThirdACKs(s, batch)
 	}
 }
 
