@@ -124,8 +124,8 @@ type demandState struct {
 	plan.Assignment
 	has     bool // the assignment is in force
 	since   time.Time
-	moved   time.Time // last change of the assignment: hold-down counts from here
-	empty   time.Time // since when no connection stands behind it
+	moved   time.Time      // last change of the assignment: hold-down counts from here
+	empty   time.Time      // since when no connection stands behind it
 	level   disjoint.Level // what the assignment gave when it was last looked at
 	outcome plan.Outcome
 	state   string

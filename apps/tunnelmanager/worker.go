@@ -20,8 +20,6 @@ type Conn struct {
 type peReport struct {
 	pe    string
 	state driver.State
-	// read: state is fresh. ted is nil where not asked or not read.
-	read bool
 	ted  *topology.TED
 	// ops were handed over: done are those that the PE accepted, failed those it
 	// did not. Operations in neither were not tried.
