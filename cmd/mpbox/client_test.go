@@ -85,6 +85,19 @@ func (f *fakeBox) plan(state string) api.Plan {
 	return api.Plan{ID: "12", State: state, Trigger: "demand d1", Demands: []api.PlanDemand{{ID: "d1", Before: "none", After: "node"}}, Ops: []api.PlanOp{{N: 2, PE: "pe1", Op: "signal", LSP: "mpbox/lab/pe1-pe2/1", After: []int{1}}}}
 }
 
+func (f *fakeBox) Plan(_ context.Context, id string) (api.Plan, error) {
+	if id != "12" {
+		return api.Plan{}, fmt.Errorf("plan %s: %w", id, api.ErrNotFound)
+	}
+	return f.plan("proposed"), nil
+}
+
+func (f *fakeBox) Propose(_ context.Context, _, scope string) (api.Plan, error) {
+	p := f.plan("proposed")
+	p.Scope = scope
+	return p, nil
+}
+
 func (f *fakeBox) Approve(_ context.Context, _, id string) (api.Plan, error) {
 	if id != "12" {
 		return api.Plan{}, fmt.Errorf("plan %s is done: %w", id, api.ErrConflict)
@@ -169,6 +182,13 @@ func TestClients(t *testing.T) {
 		{"threshold set colour=red", 1, []string{"colour: unexpected property"}},
 		{"mode", 0, []string{"suggest"}},
 		{"mode auto", 0, []string{"auto"}},
+		{"plan list", 0, []string{"12", "proposed", "demand d1"}},
+		{"plan show 12", 0, []string{"signal", "mpbox/lab/pe1-pe2/1", "none", "node"}},
+		{"plan show 13", 1, []string{"plan 13: not found"}},
+		{"plan approve 12", 0, []string{"running"}},
+		{"plan approve 13", 1, []string{"plan 13 is done: conflict"}},
+		{"plan propose --scope evaluate", 0, []string{"evaluate"}},
+		{"plan propose --scope all", 1, []string{"scope: expected value to be one of"}},
 		{"change", 0, []string{"SET x: look", "uid:0"}},
 		{"flow list --state open", 1, []string{"want syn, established"}},
 		{"events --type flow", 1, []string{"type"}},
