@@ -76,8 +76,14 @@ func (f *Fabric) replay(ctx context.Context) error {
 			return err
 		}
 	}
-	own := slices.Concat(f.baseFlows(), ingress, f.ingressFlows(f.entries, f.ingress.Defaults))
-	return f.write(ctx, f.node.Name, own)
+	r, _ := f.node.Router(f.node.Name)
+	// Whatever was classified before goes in the same step in which what is to be
+	// comes: entries may have other numbers than in an earlier process.
+	own := []string{fmt.Sprintf("delete cookie=%#x/%#x,table=%s", f.owner<<48, cookieOwnerMask, tableClass)}
+	for _, w := range slices.Concat(f.baseFlows(), ingress, f.ingressFlows(f.entries, f.ingress.Defaults)) {
+		own = append(own, w.add())
+	}
+	return f.ofctl(ctx, r.Mgmt, own)
 }
 
 var (
@@ -95,17 +101,9 @@ func submatch(re *regexp.Regexp, line string, i int) uint64 {
 	return n
 }
 
-// sweep removes flows of this PE that nobody wants any more, on all bridges.
+// sweep removes the flows of this PE's forgotten paths from all bridges.
 func (f *Fabric) sweep(ctx context.Context) error {
 	mine := fmt.Sprintf("cookie=%#x/%#x", f.owner<<48, cookieOwnerMask)
-	wantEntry := map[uint32]bool{}
-	for _, e := range f.entries {
-		wantEntry[e.ID] = true
-	}
-	wantDefault := map[uint32]bool{}
-	for _, id := range f.ingress.Defaults {
-		wantDefault[id] = true
-	}
 	for _, r := range f.node.Nodes {
 		lines, err := f.dump(ctx, r.Mgmt, mine)
 		if err != nil {
@@ -116,9 +114,7 @@ func (f *Fabric) sweep(ctx context.Context) error {
 			c := submatch(reCookie, line, 1)
 			kind, id := c>>40&0xff, uint32(c)
 			_, wantPath := f.paths[id]
-			switch {
-			case c == 0 || kind == kindBase, kind == kindPath && wantPath, kind == kindEntry && wantEntry[id], kind == kindDefault && wantDefault[id]:
-			default:
+			if kind == kindPath && !wantPath {
 				stale = append(stale, fmt.Sprintf("delete cookie=%#x/-1", c))
 			}
 		}
