@@ -65,9 +65,15 @@ func (c *session) commit(confirmed time.Duration) error {
 		c.printf("%% No configuration changes to commit.\n")
 		return nil
 	}
+	// One commit at a time: another one between this look and this commit would be
+	// overwritten without a question.
+	c.srv.committing.Lock()
+	defer c.srv.committing.Unlock()
 	if c.srv.commits() != c.seen {
+		c.srv.committing.Unlock() // nobody waits for an operator
 		c.printf(saidOthers)
 		answer, err := c.readLine()
+		c.srv.committing.Lock()
 		if err != nil {
 			return err
 		}

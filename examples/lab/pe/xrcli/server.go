@@ -22,7 +22,8 @@ type Server struct {
 	ssh *ssh.Server
 	now func() time.Time
 
-	history history
+	committing sync.Mutex // held from the look at others' commits to the own one
+	history    history
 }
 
 // New makes the server; the host key is the node's.
