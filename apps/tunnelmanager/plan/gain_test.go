@@ -127,4 +127,9 @@ func TestOverload(t *testing.T) {
 			t.Errorf("the first demand stays on %s, where the second has to be", r)
 		}
 	}
+	// A little overload is no reason to move what is in force.
+	in.Demands[1].Bandwidth = 2.2e6
+	if res = mustPlan(t, in); res.Demands[0].Changed != 0 {
+		t.Errorf("the first demand is moved for a little overload: %s", show(res))
+	}
 }

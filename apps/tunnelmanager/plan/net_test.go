@@ -6,11 +6,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"mpbox/topology"
 )
 
-// testNet makes a TED of undirected links "A-B" or "A-B cost=3 cap=10 srlg=7 down".
+// testNet makes a TED of undirected links "A-B" or "A-B cost=3 cap=10 ms=5 srlg=7 down".
 // Capacities are in Mbit/s. Every interface has an address.
 func testNet(t testing.TB, links ...string) *topology.TED {
 	t.Helper()
@@ -41,6 +42,8 @@ func testNet(t testing.TB, links ...string) *topology.TED {
 				}
 			case "srlg":
 				l.SRLGs = append(l.SRLGs, uint32(x))
+			case "ms":
+				l.Delay = time.Duration(x) * time.Millisecond
 			case "down":
 				l.Down = true
 			case "name":

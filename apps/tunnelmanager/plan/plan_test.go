@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"mpbox/topology"
 	"mpbox/topology/disjoint"
@@ -352,5 +353,38 @@ func TestBadInput(t *testing.T) {
 		if _, err := Plan(in); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// MPTCP suffers when its paths differ much in delay: an LSP that is there is not
+// reused when it is too slow for its partner.
+func TestDelaySpread(t *testing.T) {
+	ted := testNet(t, "s-a ms=5", "a-t ms=5", "s-b ms=25 cost=1", "b-t ms=25", "s-c ms=6 cost=4", "c-t ms=6 cost=4")
+	d := demand("d", 2, "s", "t")
+	d.Level, d.Reverse = disjoint.Node, nil
+	in := Input{
+		Scope: Incremental, Owner: owner, TED: ted, Demands: []Demand{d},
+		LSPs: []topology.LSP{lspOver(t, ted, owner+"s-t/1", "s a t"), lspOver(t, ted, owner+"s-t/2", "s b t")},
+	}
+	routes := func() []string {
+		res := mustPlan(t, in)
+		return slices.Sorted(slices.Values(routesOf(t, in, res, res.Demands[0].Assignment.Forward)))
+	}
+	if got := routes(); !slices.Equal(got, []string{"s a t", "s b t"}) {
+		t.Errorf("without a bound the LSPs that are there are used: %v", got)
+	}
+	in.Demands[0].Constraints.MaxDelaySpread = 5 * time.Millisecond
+	if got := routes(); !slices.Equal(got, []string{"s a t", "s c t"}) {
+		t.Errorf("%v: want the two whose delays are near", got)
+	}
+}
+
+// The way from a leads through b, where the other subflow enters: only a way round
+// b for the first would help.
+func TestCureForDualHomed(t *testing.T) {
+	d := Demand{ID: "d", Level: disjoint.Node, Forward: pairs("a>t", "b>t")}
+	res := mustPlan(t, Input{Scope: Incremental, Owner: owner, TED: testNet(t, "a-b", "b-x", "x-t"), Demands: []Demand{d}})
+	if o := res.Demands[0]; !strings.Contains(o.Unmet, "a link between a and t would cure it") {
+		t.Errorf("unmet %q", o.Unmet)
 	}
 }
