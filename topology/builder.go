@@ -13,6 +13,10 @@ import (
 type Builder struct {
 	// Version is the version of the snapshot that Build makes.
 	Version uint64
+	// TwoWay makes links Down that have no opposite direction, as an IGP does: one
+	// end alone may be the remains of a router that died (RFC 2328, section 16.1,
+	// step 2b). Links added by AddOneWay are not meant.
+	TwoWay bool
 
 	nodes []Node
 	links []Link
@@ -76,6 +80,11 @@ func (b *Builder) Build() (*TED, error) {
 		return nil, err
 	}
 	pairLinks(t.links, b.paired)
+	for i := range t.links {
+		if b.TwoWay && b.paired[i] == unset && t.links[i].Reverse < 0 {
+			t.links[i].Down = true
+		}
+	}
 	t.completeAddrs()
 	if err := t.nameLinks(); err != nil {
 		return nil, err

@@ -56,7 +56,7 @@ func (p *parser) frr(data []byte) (*topology.TED, error) {
 	if err := p.json(data, &doc); err != nil {
 		return nil, err
 	}
-	b := &topology.Builder{}
+	b := &topology.Builder{TwoWay: true}
 	index, err := p.frrNodes(b, doc.TED.Vertices)
 	if err != nil {
 		return nil, err
