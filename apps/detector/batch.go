@@ -70,8 +70,14 @@ func (t *Tracker) observeBatch(frames []Frame) {
 		}
 	}
 	for i := range pkts {
-		if p := &pkts[i]; p.v.Flags&(packet.SYN|packet.ACK|packet.RST) == packet.SYN|packet.ACK && len(p.opt) == 12 {
-			sink += t.prepareKey(p, b.first[i])
+		p, r := &pkts[i], b.first[i]
+		switch {
+		case p.v.Flags&(packet.SYN|packet.ACK|packet.RST) == packet.SYN|packet.ACK:
+			if len(p.opt) == 12 {
+				sink += t.prepareKey(p, r)
+			}
+		case p.v.Flags&(packet.FIN|packet.RST) != 0 && r != 0:
+			sink += t.touchEnd(t.subs.at(r))
 		}
 	}
 	b.sink = sink // or the compiler would leave the loads out
@@ -92,6 +98,22 @@ func (t *Tracker) prepareKey(p *pkt, r ref) uint64 {
 	p.token = mptcp.Token(p.opt[2], p.key)
 	p.hasToken = true
 	return t.touchToken(p.scope, p.token)
+}
+
+// touchEnd asks for what the end of a subflow will need: its connection, and its
+// neighbours in the list that it leaves.
+func (t *Tracker) touchEnd(s *subflow) (x uint64) {
+	if s.conn != 0 {
+		c := t.conns.at(s.conn)
+		x = uint64(c.flags) + c.serverKey
+	}
+	if s.older != 0 {
+		x += uint64(t.subs.at(s.older).gen)
+	}
+	if s.newer != 0 {
+		x += uint64(t.subs.at(s.newer).gen)
+	}
+	return x
 }
 
 func (t *Tracker) touchToken(scope uint16, token uint32) uint64 {

@@ -51,14 +51,15 @@ type Config struct {
 
 	// MaxConnections caps the MPTCP connections that are kept, closed ones included.
 	// When it is reached the closed go first, oldest first, then the unproven (those
-	// whose client is not known to have got the server's key). A proven one never
-	// goes for a new one: then the new one is refused.
+	// whose client is not known to have got the server's key). A proven one goes only
+	// for another proven one, when seven eighths of all are proven.
 	MaxConnections int
 	// MaxSubflows caps the subflows of connections, closed ones included. The closed
-	// go first, then unproven connections.
+	// go first, then unproven connections, then, for a proven one, proven ones.
 	MaxSubflows int
 	// MaxSubflowsPerConnection: beyond it, unanswered and closed joins of the same
-	// connection go, oldest first, else the new one is refused.
+	// connection go, oldest first, else the new one is refused. It caps the orphans
+	// of one token as well.
 	MaxSubflowsPerConnection int
 	// MaxHalfOpen caps SYNs that wait for an answer; the oldest goes.
 	MaxHalfOpen int
@@ -92,6 +93,9 @@ type Config struct {
 	// others choose the packets.
 	Seed uint64
 }
+
+// maxProven leaves room for new connections to prove themselves.
+func (c *Config) maxProven() int { return max(1, c.MaxConnections-c.MaxConnections/8) }
 
 func (c Config) withDefaults() Config {
 	def := func(v *int, d int) {

@@ -1,6 +1,10 @@
 package detector
 
-import "mpbox/southbound/packet/mptcp"
+import (
+	"encoding/binary"
+
+	"mpbox/southbound/packet/mptcp"
+)
 
 // serverKey: the key of a connection's server became known by its initial subflow
 // r. said tells that the server itself said it, in its SYN/ACK; else the client
@@ -178,9 +182,11 @@ func (t *Tracker) adopt(k ref, scope uint16, token uint32) {
 		next := s.next
 		s.next = 0
 		if owner := t.choose(hash, s, k); owner != 0 {
-			t.stats.JoinsOrphaned--
-			t.stats.JoinsMatchedLate++
 			t.match(r, s, owner)
+		} else {
+			// Evicted meanwhile, to make room for those before.
+			t.wait(r, s, hash)
+			t.settle(r, s)
 		}
 		r = next
 	}
@@ -194,7 +200,18 @@ func (t *Tracker) correlate(r ref, s *subflow) {
 		t.match(r, s, k)
 		return
 	}
-	t.stats.JoinsOrphaned++
+	t.wait(r, s, hash)
+}
+
+// wait puts a join among the orphans of its token. Those are limited as a
+// connection's subflows are: a flood of joins with one token would make a long
+// list. What is too much stands beside until it is answered, for a server does
+// not answer to a token that it does not know.
+func (t *Tracker) wait(r ref, s *subflow, hash uint32) {
+	if s.more&mOrphaned == 0 {
+		s.more |= mOrphaned
+		t.stats.JoinsOrphaned++
+	}
 	head := t.orphans(hash, s.scope, s.token)
 	if head == 0 {
 		if !t.waiting.insert(hash, r) {
@@ -202,19 +219,26 @@ func (t *Tracker) correlate(r ref, s *subflow) {
 		}
 		return
 	}
-	// Behind the head, which the index refers to. Joins of one token are limited as
-	// a connection's are, or a flood would make a long list.
+	n, unanswered := 0, ref(0)
+	for x := head; x != 0; {
+		o := t.subs.at(x)
+		n++
+		if o.flags&fSYNACK == 0 && x != head {
+			unanswered = x
+		}
+		x = o.next
+	}
+	if n >= t.cfg.MaxSubflowsPerConnection {
+		if s.flags&fSYNACK == 0 || unanswered == 0 {
+			s.more |= mBeside
+			return
+		}
+		t.stats.EvictedOrphans++
+		t.drop(unanswered)
+	}
+	// Behind the head, which the index refers to.
 	h := t.subs.at(head)
 	s.next, h.next = h.next, r
-	n, last := 0, ref(0)
-	for x := head; x != 0; x = t.subs.at(x).next {
-		n++
-		last = x
-	}
-	if n > t.cfg.MaxSubflowsPerConnection {
-		t.stats.EvictedOrphans++
-		t.drop(last)
-	}
 }
 
 // orphans finds the first of the joins that wait for a token.
@@ -231,15 +255,30 @@ func (t *Tracker) orphans(hash uint32, scope uint16, token uint32) ref {
 	return 0
 }
 
+// maxUnanswered joins stand in the list of one connection, so that a flood of
+// them does not drive out each other before the server has answered.
+const maxUnanswered = 16
+
 // match makes a join a subflow of a connection.
 func (t *Tracker) match(r ref, s *subflow, k ref) {
 	c := t.conns.at(k)
-	t.stats.JoinsMatched++
-	t.stats.Correlated.add(t.p.at - s.created)
+	if s.more&mOrphaned != 0 {
+		s.more &^= mOrphaned
+		t.stats.JoinsOrphaned--
+		t.stats.JoinsMatchedLate++
+	}
+	if s.more&mMatched == 0 {
+		s.more |= mMatched
+		t.stats.JoinsMatched++
+		t.stats.Correlated.add(t.p.at - s.created)
+	}
 	if s.token != c.serverToken {
 		s.flags |= fReverse
 	}
-	t.twins(c, s)
+	if unanswered := t.compare(c, s); s.flags&fSYNACK == 0 && unanswered >= maxUnanswered && !t.cfg.Keep {
+		s.more |= mBeside
+		return
+	}
 	if !t.attach(k, c, r, s) {
 		return
 	}
@@ -248,32 +287,40 @@ func (t *Tracker) match(r ref, s *subflow, k ref) {
 	t.verify(r, s)
 }
 
-// twins looks at the other joins of the connection: one with the same nonce is the
-// same join behind a NAT, one with the same address id and another address is
-// noted (RFC 8684 section 3.2: ids are unique for an address of a host).
-func (t *Tracker) twins(c *connection, s *subflow) {
+// compare looks at the other subflows of the connection: a join with the same
+// nonce is the same join behind a NAT, one with the same address id and another
+// address is noted (RFC 8684 section 3.2: an id is unique for an address of a
+// host). It gives the number of unanswered ones.
+func (t *Tracker) compare(c *connection, s *subflow) (unanswered int) {
 	nonce, _ := s.nonces()
 	duplicate := false
 	for r := c.first; r != 0; {
 		o := t.subs.at(r)
 		r = o.next
-		if o.flags&fJoin == 0 || o.flags&fReverse != s.flags&fReverse || o.clientID != s.clientID {
+		if o.class == classHalfOpen {
+			unanswered++
+		}
+		if !s.sameAddressID(o) {
 			continue
 		}
-		if n, _ := o.nonces(); n == nonce && o.flags&fSYN != 0 {
+		if n, _ := o.nonces(); n == nonce {
 			if s.flags&fAlias == 0 {
 				s.flags |= fAlias
 				t.stats.Translated++
 			}
-			return
-		}
-		if !o.ended() && (o.addr[0] != s.addr[0] || o.addr[1] != s.addr[1]) {
+		} else if !o.ended() && (o.addr[0] != s.addr[0] || o.addr[1] != s.addr[1]) {
 			duplicate = true
 		}
 	}
 	if duplicate {
 		t.stats.DuplicateAddressIDs++
 	}
+	return unanswered
+}
+
+// sameAddressID tells whether two joins name the same address id of the same end.
+func (s *subflow) sameAddressID(o *subflow) bool {
+	return s.flags&fJoin != 0 && o.flags&(fJoin|fSYN) == fJoin|fSYN && o.flags&fReverse == s.flags&fReverse && o.clientID == s.clientID
 }
 
 // choose finds the connection whose token a join carries. Several may have it: the
@@ -287,7 +334,7 @@ func (t *Tracker) choose(hash uint32, s *subflow, hint ref) ref {
 	var refs [maxSame]uint32
 	for _, k := range refs[:t.tokens.collect(hash, &refs)] {
 		c := t.conns.at(k)
-		if c.scope != s.scope || c.serverToken != s.token && (c.clientToken != s.token || c.flags&cClientToken == 0) {
+		if c.scope != s.scope || !c.owns(s.token) {
 			continue
 		}
 		n++
@@ -364,7 +411,7 @@ func (t *Tracker) shed(k ref, c *connection) bool {
 	var victim ref
 	for r := c.first; r != 0; {
 		s := t.subs.at(r)
-		if r != c.initial && s.class != classLive {
+		if r != c.initial && s.class != classLive && s.conn == k {
 			victim = r
 		}
 		r = s.next
@@ -387,17 +434,18 @@ func (t *Tracker) verify(r ref, s *subflow) {
 	if c.flags&(cServerKey|cClientKey) != cServerKey|cClientKey {
 		return
 	}
-	from, to := c.clientKey, c.serverKey
-	if s.flags&fReverse != 0 {
-		from, to = to, from
-	}
-	cn, sn := s.nonces()
 	if s.flags&fSecret != 0 {
-		mac := mptcp.JoinMAC(c.version, to, from, sn, cn)
-		if leading(mac) != s.secret[1] {
-			t.forged(r, s)
-		}
 		s.flags &^= fSecret // checked once
+		if s.serverMAC(c) != s.secret[1] {
+			if k := t.namesake(s, func(c *connection) bool { return s.serverMAC(c) == s.secret[1] }); k != 0 {
+				t.reassign(r, s, k)
+			} else {
+				t.forged(r, s)
+			}
+			if s.gen == 0 {
+				return
+			}
+		}
 	}
 	if s.flags&fPending == 0 {
 		return
@@ -405,35 +453,52 @@ func (t *Tracker) verify(r ref, s *subflow) {
 	got := t.pending[r]
 	delete(t.pending, r)
 	s.flags &^= fPending
-	t.checkACK(r, s, c, got[:])
+	t.checkACK(r, s, got[:])
 }
 
-func leading(m mptcp.MAC) uint64 {
-	var x uint64
-	for _, b := range m[:8] {
-		x = x<<8 | uint64(b)
-	}
-	return x
-}
-
-// checkACK judges a client's HMAC; both keys are known.
-func (t *Tracker) checkACK(r ref, s *subflow, c *connection, got []byte) {
+// clientMAC is the HMAC that the client of a join has to send.
+func (s *subflow) clientMAC(c *connection) mptcp.MAC {
 	from, to := c.clientKey, c.serverKey
-	if s.flags&fReverse != 0 {
+	if s.token != c.serverToken {
 		from, to = to, from
 	}
 	cn, sn := s.nonces()
-	mac := mptcp.JoinMAC(c.version, from, to, cn, sn)
-	if !mac.Matches(got) {
-		t.forged(r, s)
-		return
+	return mptcp.JoinMAC(c.version, from, to, cn, sn)
+}
+
+// serverMAC is the part of its HMAC that the server of a join has to send.
+func (s *subflow) serverMAC(c *connection) uint64 {
+	from, to := c.serverKey, c.clientKey
+	if s.token != c.serverToken {
+		from, to = to, from
+	}
+	cn, sn := s.nonces()
+	m := mptcp.JoinMAC(c.version, from, to, sn, cn)
+	return binary.BigEndian.Uint64(m[:])
+}
+
+// checkACK judges a client's HMAC; both keys are known.
+func (t *Tracker) checkACK(r ref, s *subflow, got []byte) {
+	right := func(c *connection) bool {
+		m := s.clientMAC(c)
+		return m.Matches(got)
+	}
+	if !right(t.conns.at(s.conn)) {
+		k := t.namesake(s, right)
+		if k == 0 {
+			t.forged(r, s)
+			return
+		}
+		if t.reassign(r, s, k); s.gen == 0 {
+			return
+		}
 	}
 	s.flags |= fVerified
 	s.flags &^= fForged
 	t.stats.JoinsVerified++
-	t.prove(s.conn, c)
-	t.settle(r, s)
+	t.prove(s.conn, t.conns.at(s.conn))
 	t.emit(EventSubflowVerified, s.conn, r)
+	t.announce(s.conn, t.conns.at(s.conn))
 }
 
 func (t *Tracker) forged(r ref, s *subflow) {
@@ -442,8 +507,39 @@ func (t *Tracker) forged(r ref, s *subflow) {
 	}
 	s.flags |= fForged
 	t.stats.JoinsForged++
-	t.settle(r, s)
 	t.emit(EventSubflowForged, s.conn, r)
+}
+
+// namesake finds another connection with the token of a join, of which both keys
+// are known and the join's HMAC is right: two hosts may choose the same token.
+func (t *Tracker) namesake(s *subflow, right func(*connection) bool) ref {
+	const both = cServerKey | cClientKey
+	var refs [maxSame]uint32
+	for _, k := range refs[:t.tokens.collect(t.h.token(s.scope, s.token), &refs)] {
+		c := t.conns.at(k)
+		if k != s.conn && c.scope == s.scope && c.flags&both == both && c.owns(s.token) && right(c) {
+			return k
+		}
+	}
+	return 0
+}
+
+// owns tells whether a token is one of the connection's.
+func (c *connection) owns(token uint32) bool {
+	return c.serverToken == token || c.flags&cClientToken != 0 && c.clientToken == token
+}
+
+// reassign moves a join to the connection that it really belongs to.
+func (t *Tracker) reassign(r ref, s *subflow, k ref) {
+	t.stats.Reassigned++
+	if s.class != classNone {
+		t.pullSub(s)
+	}
+	t.detach(s.conn, r, s)
+	s.conn, s.next = 0, 0
+	s.more &^= mLive
+	s.flags &^= fReverse | fAlias | fForged
+	t.match(r, s, k)
 }
 
 // onJoinACK: the third ACK of a join.
@@ -457,7 +553,7 @@ func (t *Tracker) onJoinACK(r ref, s *subflow, mac []byte) {
 	}
 	if s.conn != 0 && s.flags&(fSYN|fSYNACK) == fSYN|fSYNACK {
 		if c := t.conns.at(s.conn); c.flags&(cServerKey|cClientKey) == cServerKey|cClientKey {
-			t.checkACK(r, s, c, mac)
+			t.checkACK(r, s, mac)
 			return
 		}
 	}

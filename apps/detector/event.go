@@ -86,7 +86,7 @@ func (t *Tracker) announce(k ref, c *connection) {
 	n := 0
 	for r := c.first; r != 0; {
 		s := t.subs.at(r)
-		if s.class == classLive && s.flags&fAlias == 0 && (t.canSteer(s.place[0]) || t.canSteer(s.place[2])) {
+		if s.class == classLive && s.flags&(fAlias|fForged) == 0 && (t.canSteer(s.place[0]) || t.canSteer(s.place[2])) {
 			n++
 		}
 		r = s.next

@@ -357,7 +357,7 @@ func (t *Tracker) replace(r ref) {
 	inc := &t.p.inc
 	for _, x := range inc.ref[:inc.n] {
 		s := t.subs.at(x)
-		if x == r || s.ended() || r != 0 && s.created > t.subs.at(r).created {
+		if x == r || s.gen == 0 || s.ended() || r != 0 && s.created > t.subs.at(r).created {
 			continue
 		}
 		t.stats.Replaced++
@@ -382,6 +382,13 @@ func (t *Tracker) acceptJoin(r ref, s *subflow) {
 		s.flags &^= fBackup
 	}
 	t.stats.JoinsAccepted++
+	if s.more&mBeside != 0 {
+		s.more &^= mBeside
+		if s.class != classNone {
+			t.pullSub(s)
+		}
+		t.correlate(r, s)
+	}
 	t.settle(r, s)
 	if s.conn != 0 {
 		t.verify(r, s)

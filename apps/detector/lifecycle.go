@@ -51,12 +51,12 @@ func (t *Tracker) newConnection(s *subflow, version uint8, token, hash uint32) r
 // classify tells the list that a subflow belongs into.
 func (s *subflow) classify() class {
 	switch {
-	case s.conn == 0 && s.flags&fJoin != 0 && s.flags&fSYN != 0:
+	case s.conn == 0 && s.flags&fJoin != 0 && s.flags&fSYN != 0 && s.more&mBeside == 0:
 		if s.flags&fSYNACK != 0 {
 			return classOrphanAnswered
 		}
 		return classOrphanAsked
-	case s.ended(), s.conn == 0 && s.flags&fPlain != 0:
+	case s.ended(), s.conn == 0 && s.flags&fPlain != 0, s.more&mBeside != 0 && s.flags&fSYNACK != 0:
 		return classClosed
 	case s.conn != 0 && s.flags&fSYNACK != 0:
 		return classLive
@@ -134,14 +134,20 @@ func (t *Tracker) evictSubflow(r ref, s *subflow) {
 		t.forget(x)
 		return
 	}
-	k := t.lists[classUnproven].oldest
-	if k != 0 && k == s.conn {
-		k = t.conns.at(k).newer
+	lists := []class{classUnproven}
+	if s.conn != 0 && t.conns.at(s.conn).flags&cProven != 0 {
+		lists = append(lists, classProven)
 	}
-	if k != 0 {
-		t.stats.EvictedConnections++
-		t.dropConn(k)
-		return
+	for _, l := range lists {
+		k := t.lists[l].oldest
+		if k != 0 && k == s.conn {
+			k = t.conns.at(k).newer
+		}
+		if k != 0 {
+			t.stats.EvictedConnections++
+			t.dropConn(k)
+			return
+		}
 	}
 	t.stats.RefusedJoins++
 	t.drop(r)
@@ -181,6 +187,10 @@ func (t *Tracker) settleConn(k ref, c *connection) {
 	}
 	t.pullConn(c)
 	t.pushConn(now, k, c)
+	if now == classProven && t.lists[now].n > t.cfg.maxProven() && t.lists[now].oldest != k {
+		t.stats.EvictedConnections++
+		t.dropConn(t.lists[now].oldest)
+	}
 	if now == classIdle {
 		c.lastSeen = max(c.lastSeen, t.p.tick)
 		if c.flags&cCounted == 0 {
@@ -197,7 +207,7 @@ func (t *Tracker) drop(r ref) {
 	if s.gen == 0 {
 		return
 	}
-	if s.conn == 0 && s.flags&fJoin != 0 && s.flags&fSYN != 0 {
+	if s.conn == 0 && s.flags&fJoin != 0 && s.flags&fSYN != 0 && s.more&mBeside == 0 {
 		t.dropWaiting(r, s)
 	}
 	if s.class != classNone {
@@ -330,7 +340,7 @@ func (t *Tracker) Expire(at int64) {
 // unanswered: nobody answered the SYN.
 func (t *Tracker) unanswered(r ref, s *subflow) {
 	t.stats.ExpiredHalfOpen++
-	if s.flags&fJoin != 0 {
+	if s.flags&(fJoin|fSYN) == fJoin|fSYN {
 		t.stats.JoinsUnanswered++
 	}
 	if s.conn == 0 {

@@ -70,6 +70,9 @@ const (
 	mSimultaneous uint8 = 1 << iota // both ends sent a SYN
 	mLive                           // counted as live in its connection
 	mSaid                           // the server's key was taken from its SYN/ACK
+	mBeside                         // an unanswered join in no list: its token has too many of them
+	mMatched                        // counted in JoinsMatched
+	mOrphaned                       // counted in JoinsOrphaned
 )
 
 // Directions of a subflow, and where in subflow.place they stand.

@@ -66,9 +66,11 @@ type Subflow struct {
 	AddressID, ServerAddressID uint8
 	// Reverse: the connection's server is this subflow's client.
 	Reverse bool
-	// Alias: the same subflow as another of the connection, whose addresses a NAT
-	// between the edges changed; both tuples are needed to steer it.
+	// Alias: it is the same subflow as AliasOf of the connection, whose addresses a
+	// NAT between the edges changed. Both tuples are needed to steer it, and each has
+	// only a part of the places.
 	Alias              bool
+	AliasOf            SubflowID
 	ToServer, ToClient Path
 	// Created and Established: unix ns of the first packet and of the SYN/ACK; 0 for
 	// the latter when it was not seen. LastSeen to some 0.13 s.
@@ -147,7 +149,7 @@ func (t *Tracker) Connections(after ConnID, limit int, f Filter) (page []Connect
 		c := t.conns.at(k)
 		if c.gen == 0 || f.Live && c.live == 0 || int(c.live) < f.MinSubflows ||
 			f.Scope != "" && t.scopes[c.scope] != f.Scope ||
-			f.HasToken && c.serverToken != f.Token && (c.clientToken != f.Token || c.flags&cClientToken == 0) {
+			f.HasToken && !c.owns(f.Token) {
 			continue
 		}
 		v := t.viewConn(k, c)
@@ -167,7 +169,11 @@ func (t *Tracker) viewConn(k ref, c *connection) Connection {
 	}
 	for r := c.first; r != 0; {
 		s := t.subs.at(r)
-		v.Subflows = append(v.Subflows, t.viewSub(r, s))
+		f := t.viewSub(r, s)
+		if s.flags&fAlias != 0 {
+			f.AliasOf = t.subflowID(t.original(c, s))
+		}
+		v.Subflows = append(v.Subflows, f)
 		v.LastSeen = max(v.LastSeen, t.timeOf(s.lastSeen))
 		r = s.next
 	}
@@ -195,6 +201,22 @@ func (t *Tracker) viewConn(k ref, c *connection) Connection {
 	}
 	slices.Reverse(v.Addresses)
 	return v
+}
+
+// original finds the subflow that another one is an alias of.
+func (t *Tracker) original(c *connection, s *subflow) ref {
+	if s.flags&fJoin == 0 {
+		return c.initial
+	}
+	nonce, _ := s.nonces()
+	for r := c.first; r != 0; {
+		o := t.subs.at(r)
+		if n, _ := o.nonces(); n == nonce && o.flags&fAlias == 0 && s.sameAddressID(o) {
+			return r
+		}
+		r = o.next
+	}
+	return 0
 }
 
 func (t *Tracker) viewSub(r ref, s *subflow) Subflow {
