@@ -38,12 +38,12 @@ type Notice struct {
 	Demand  *Demand
 }
 
-// audit keeps the last changes in memory, newest last, and hands each to the store.
+// audit keeps the last changes in memory and in the store, newest last.
 type audit struct {
 	next  uint64
 	ring  []Change
 	limit int
-	save  func(Change)
+	save  func(id uint64, c any) // nil removes
 	tell  func(Change)
 }
 
@@ -51,11 +51,16 @@ func (a *audit) add(c Change) {
 	a.next++
 	c.ID = a.next
 	a.ring = append(a.ring, c)
-	if len(a.ring) > a.limit {
-		a.ring = append([]Change(nil), a.ring[len(a.ring)-a.limit/2:]...)
+	if n := len(a.ring) - a.limit/2; len(a.ring) > a.limit {
+		for i := range n {
+			if a.save != nil {
+				a.save(a.ring[i].ID, nil)
+			}
+		}
+		a.ring = append([]Change(nil), a.ring[n:]...)
 	}
 	if a.save != nil {
-		a.save(c)
+		a.save(c.ID, c)
 	}
 	if a.tell != nil {
 		a.tell(c)

@@ -124,6 +124,9 @@ func (m *Manager) planLSPs() []topology.LSP {
 				l.Oper = topology.OperDown // the head end has not noticed yet
 			}
 		}
+		if !m.mayRide(l) {
+			continue
+		}
 		out = append(out, l)
 	}
 	for _, name := range sortedKeys(m.specs) {
@@ -140,6 +143,19 @@ func (m *Manager) planLSPs() []topology.LSP {
 		out = append(out, l)
 	}
 	return out
+}
+
+// mayRide tells whether slots may be given an LSP: ours, the pair's default, or
+// another's where the PE can bind to it without changing it.
+func (m *Manager) mayRide(l topology.LSP) bool {
+	if strings.HasPrefix(l.Name, m.cfg.Owner) {
+		return true
+	}
+	if name, ok := m.defaultLSP(plan.Pair{Ingress: l.Ingress, Egress: l.Egress}); ok && name == l.Name {
+		return true
+	}
+	pe := m.pes[l.Ingress]
+	return pe != nil && pe.caps.BindForeign
 }
 
 // intact tells whether all the links of an LSP's intended route are there.
@@ -184,7 +200,11 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 		case !worth.OK:
 			d.state, d.reason = "waiting", worth.Reason
 			continue
-		case !broken && d.has && !d.moved.IsZero() && now.Sub(d.moved) < m.limits.HoldDown:
+		case !broken && d.has && now.Before(m.youngest(o.ID).Add(m.limits.Settle)):
+			m.dirty = true // a group grows: looked at again when it has settled
+			w.by(m.youngest(o.ID).Add(m.limits.Settle))
+			continue
+		case !broken && d.has && moves(d.Assignment, o.Assignment) && !d.moved.IsZero() && now.Sub(d.moved) < m.limits.HoldDown:
 			until := d.moved.Add(m.limits.HoldDown)
 			if d.state != "held" {
 				m.record(now, Change{Action: "hold-down", Subject: o.ID, Result: ResultSkipped,
@@ -242,7 +262,10 @@ func (m *Manager) accept(now time.Time, p *Plan, actor string) {
 		if d == nil {
 			continue
 		}
-		d.Assignment, d.has, d.moved, d.level = o.Assignment, true, now, o.After
+		if !d.has || moves(d.Assignment, o.Assignment) {
+			d.moved = now
+		}
+		d.Assignment, d.has, d.level = o.Assignment, true, o.After
 		d.state, d.reason = demandVerdict(o, o.After), o.Unmet
 		m.saveDemand(o.ID, d)
 		m.record(now, Change{Actor: actor, Action: "plan", Subject: o.ID, Plan: p.ID, Result: ResultOK,
@@ -265,6 +288,29 @@ func (m *Manager) broken(a plan.Assignment) bool {
 		}
 	}
 	return false
+}
+
+// moves tells whether a slot that has an LSP gets another: filling an empty slot
+// moves nothing, and hold-down does not count.
+func moves(from, to plan.Assignment) bool {
+	for _, d := range [][2][]string{{from.Forward, to.Forward}, {from.Reverse, to.Reverse}} {
+		for i, name := range d[0] {
+			if name != "" && i < len(d[1]) && d[1][i] != name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// youngest is when the last subflow of a demand joined.
+func (m *Manager) youngest(demand string) time.Time {
+	for i := range m.groups {
+		if m.groups[i].ID == demand {
+			return m.groups[i].youngest
+		}
+	}
+	return time.Time{}
 }
 
 func sameAssignment(a, b plan.Assignment) bool {

@@ -170,7 +170,7 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 	}
 	b.Class = dscp
 	var needs []string
-	for _, p := range classPrefixes(in.attachments, c.VPN, pair.Egress, f.Dst.Addr()) {
+	for _, p := range classPrefixes(in.attachments, in.attachments[f.Egress], f.Dst.Addr()) {
 		name := fmt.Sprintf("%sclass/%s/%d/%s", in.owner, at.Name, dscp, p)
 		fec := topology.FEC{Interface: at.Interface, Dst: p, DSCP: dscp, HasDSCP: true}
 		put(d.ftns, b.PE, name, topology.FTN{Name: name, LSP: lsp, FEC: fec})
@@ -190,12 +190,12 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 	d.rule(b, desiredRule{EdgeRule: restore})
 }
 
-// classPrefixes gives the networks of a VPN behind a PE that are of dst's family
-// and hold dst.
-func classPrefixes(at map[string]Attachment, vpn, pe string, dst netip.Addr) []netip.Prefix {
+// classPrefixes gives the networks of the egress attachment's VPN behind its PE that
+// hold dst.
+func classPrefixes(at map[string]Attachment, egress Attachment, dst netip.Addr) []netip.Prefix {
 	var out []netip.Prefix
 	for _, name := range sortedKeys(at) {
-		if a := at[name]; a.VPN == vpn && a.PE == pe {
+		if a := at[name]; a.VPN == egress.VPN && a.PE == egress.PE {
 			for _, p := range a.Prefixes {
 				if p.Contains(dst) && !slices.Contains(out, p) {
 					out = append(out, p)

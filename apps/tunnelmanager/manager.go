@@ -81,6 +81,8 @@ type state struct {
 	saved   map[uint64]savedBound
 	// restored are the store's keys of connections from before the restart.
 	restored map[string]bool
+	// unsaved is what the next flush writes.
+	unsaved  map[string]any
 	edgeOf   EdgeState
 	edgeOK   bool // the edge was read back at least once
 	edgeErr  error
@@ -144,7 +146,7 @@ func New(cfg Config, conns map[string]Conn, edge Edge, store Store, log *zap.Log
 			attachments: map[string]Attachment{}, steer: map[string]Steer{},
 			conns: map[uint64]*Connection{}, demands: map[string]*demandState{}, specs: map[string]topology.LSP{},
 			asked: map[string]time.Time{}, classes: newClassTable(), pes: map[string]*peState{},
-			wanted: map[string]time.Time{}, binding: map[string]*Binding{}, rode: map[string]string{}, saved: map[uint64]savedBound{}, restored: map[string]bool{}, sent: map[uint64]EdgeRule{},
+			wanted: map[string]time.Time{}, binding: map[string]*Binding{}, rode: map[string]string{}, saved: map[uint64]savedBound{}, restored: map[string]bool{}, unsaved: map[string]any{}, sent: map[uint64]EdgeRule{},
 			ted: cfg.Topology, dirty: true, audit: audit{limit: maxChanges},
 		},
 	}
@@ -252,6 +254,7 @@ func (m *Manager) loop(ctx context.Context, edgeRules chan<- []EdgeRule) error {
 		m.drain()
 		now := time.Now()
 		next := m.step(now, edgeRules)
+		m.flush()
 		timer.Reset(max(quiet, next.Sub(now)))
 	}
 }

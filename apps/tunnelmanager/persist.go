@@ -57,7 +57,7 @@ func (m *Manager) load() error {
 	if m.store == nil {
 		return nil
 	}
-	m.audit.save = func(c Change) { m.save(fmt.Sprintf("%s%020d", keyChange, c.ID), c) }
+	m.audit.save = func(id uint64, c any) { m.save(fmt.Sprintf("%s%020d", keyChange, id), c) }
 	var limits threshold.Limits
 	if ok, err := m.store.Load("thresholds", &limits); err != nil {
 		return err
@@ -105,10 +105,6 @@ func (m *Manager) load() error {
 			return err
 		}
 		m.audit.ring, m.audit.next = append(m.audit.ring, c), c.ID
-		if n := len(m.audit.ring); n > maxChanges {
-			m.save(fmt.Sprintf("%s%020d", keyChange, m.audit.ring[0].ID), nil)
-			m.audit.ring = m.audit.ring[1:]
-		}
 		return nil
 	})
 }
@@ -159,7 +155,6 @@ func (m *Manager) saveBound() {
 		rides[b.Connection][name] = b.LSP
 		fmt.Fprintf(text[b.Connection], "%s %s\n", name, b.LSP)
 	}
-	w := map[string]any{}
 	for id, r := range rides {
 		c := m.conns[id]
 		s := savedBound{conn: c, rides: text[id].String()}
@@ -167,22 +162,30 @@ func (m *Manager) saveBound() {
 			continue
 		}
 		if old, ok := m.saved[id]; ok && boundKey(old.conn) != boundKey(c) {
-			w[boundKey(old.conn)] = nil
+			m.save(boundKey(old.conn), nil)
 		}
-		w[boundKey(c)] = Bound{Connection: *c, Rides: r}
+		m.save(boundKey(c), Bound{Connection: *c, Rides: r})
 		delete(m.restored, boundKey(c))
 		m.saved[id] = s
 	}
+	var gone []string
 	for id, s := range m.saved {
 		if rides[id] == nil {
-			if _, again := w[boundKey(s.conn)]; !again {
-				w[boundKey(s.conn)] = nil
-			}
 			delete(m.saved, id)
+			gone = append(gone, boundKey(s.conn))
 		}
 	}
-	if len(w) > 0 {
-		m.write(w)
+	if len(gone) == 0 {
+		return
+	}
+	kept := map[string]bool{}
+	for _, s := range m.saved {
+		kept[boundKey(s.conn)] = true
+	}
+	for _, key := range gone {
+		if !kept[key] {
+			m.save(key, nil)
+		}
 	}
 }
 
@@ -202,17 +205,24 @@ func (m *Manager) saveSpec(name string, l *topology.LSP) {
 	m.save(keySpec+name, *l)
 }
 
-func (m *Manager) save(key string, v any) { m.write(map[string]any{key: v}) }
+// save has a value written with the next flush; nil deletes it.
+func (m *Manager) save(key string, v any) {
+	if m.store != nil {
+		m.unsaved[key] = v
+	}
+}
 
-// write keeps values. A store that fails does not stop the work: routers can be
-// read again; it is said once per failure.
-func (m *Manager) write(values map[string]any) {
-	if m.store == nil {
+// flush writes what was saved, in one transaction: intent before the operations
+// that follow from it are handed out, the rest at the end of a step. A store that
+// fails does not stop the work: routers can be read again.
+func (m *Manager) flush() {
+	if len(m.unsaved) == 0 {
 		return
 	}
-	if err := m.store.Write(values); err != nil {
+	if err := m.store.Write(m.unsaved); err != nil {
 		m.log.Error("state was not saved; a restart would not know it", zap.Error(err))
 	}
+	clear(m.unsaved)
 }
 
 // record adds to the audit.
@@ -232,6 +242,6 @@ func (m *Manager) forget(c *Connection) {
 	}
 	if key := boundKey(c); m.restored[key] {
 		delete(m.restored, key)
-		m.write(map[string]any{key: nil})
+		m.save(key, nil)
 	}
 }

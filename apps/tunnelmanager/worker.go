@@ -20,7 +20,7 @@ type Conn struct {
 type peReport struct {
 	pe    string
 	state driver.State
-	ted  *topology.TED
+	ted   *topology.TED
 	// ops were handed over: done are those that the PE accepted, failed those it
 	// did not. Operations in neither were not tried.
 	ops    []driver.Op

@@ -52,6 +52,9 @@ type Capabilities struct {
 	// MaxSlots is how many steered LSPs to one egress the PE can tell apart
 	// (forward classes); 0 means no limit.
 	MaxSlots int
+	// BindForeign: a class can be bound to an LSP that mpbox does not own, without
+	// changing that LSP.
+	BindForeign bool
 	// Atomic: Apply is all or nothing.
 	Atomic bool
 }

@@ -93,7 +93,7 @@ func (d *snmpDriver) Capabilities() driver.Capabilities {
 	w := !d.cfg.ReadOnly
 	return driver.Capabilities{
 		Kind: "snmp", Write: w, FTN: w, Class: w,
-		ExplicitRoute: true, RecordRoute: true, Bandwidth: w && !d.cfg.NoBandwidth,
+		ExplicitRoute: true, RecordRoute: true, Bandwidth: w && !d.cfg.NoBandwidth, BindForeign: w,
 	}
 }
 
