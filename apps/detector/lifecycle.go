@@ -77,6 +77,9 @@ func (t *Tracker) settle(r ref, s *subflow) {
 		t.pullSub(s)
 	}
 	t.pushSub(now, r, s)
+	if now == classClosed {
+		s.lastSeen = max(s.lastSeen, t.p.tick) // it lingers from here on
+	}
 	if s.conn != 0 {
 		k := s.conn
 		c := t.conns.at(k)

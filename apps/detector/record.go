@@ -108,7 +108,7 @@ type subflow struct {
 	// older and newer in the list of its class.
 	older, newer ref
 	gen          uint32
-	// lastSeen counts ticks, see Tracker.tick.
+	// lastSeen, or when it ended; in ticks, see Tracker.tick.
 	lastSeen uint32
 	// answered is the time from creation to the SYN/ACK in microseconds, 0 while
 	// there was none.
