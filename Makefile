@@ -5,7 +5,7 @@ GOLANGCI_VERSION := v2.15.0
 GOBIN            := $(shell go env GOPATH)/bin
 GOLANGCI         := $(GOBIN)/golangci-lint
 
-.PHONY: all build deps demo test lint unit fuzz bench clean
+.PHONY: all build deps deps-test demo test lint unit fuzz bench clean
 
 all: build
 
@@ -16,12 +16,15 @@ bin/mpbox: FORCE
 FORCE:
 
 deps:
-	./scripts/deps.sh
+	./scripts/deps.sh lab
+
+deps-test:
+	./scripts/deps.sh test
 
 demo: deps build
 	./bin/mpbox lab demo --topology two-path
 
-test: deps build lint unit
+test: deps-test build lint unit
 
 lint: $(GOLANGCI)
 	$(GOLANGCI) run ./...

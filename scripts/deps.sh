@@ -1,10 +1,17 @@
 #!/bin/sh
-# Installs the Debian packages that building, testing and the lab need, and only
-# those that are missing. Services that the packages bring are not started: the
-# lab and the tests run their own copies in network namespaces.
+# deps.sh lab|test: installs the Debian packages that the lab needs, or those that
+# the tests need too, and only the ones that are missing. Services that packages
+# bring are not started: lab and tests run their own copies in network namespaces.
 set -eu
-packages="ca-certificates curl ethtool frr frr-snmp git gcc glpk-utils iperf3 iproute2 iputils-ping jq libc6-dev make
-mptcpd openvswitch-switch openssl procps snmp snmpd tcpdump tshark"
+packages="ca-certificates ethtool iproute2 openvswitch-switch procps snmpd"
+case "${1:-}" in
+lab) ;;
+test) packages="$packages chromium gcc git glpk-utils iputils-ping libc6-dev openssl snmp tcpdump tshark" ;;
+*)
+	echo "usage: deps.sh lab|test" >&2
+	exit 2
+	;;
+esac
 missing=""
 for p in $packages; do
 	dpkg-query -W -f='${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"

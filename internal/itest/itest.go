@@ -22,7 +22,7 @@ func Need(t testing.TB, tools ...string) {
 	}
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			missing("needs %s: run make deps", tool)
+			missing("needs %s: run make deps-test", tool)
 		}
 	}
 }
