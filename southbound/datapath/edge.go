@@ -19,10 +19,16 @@ type edgeTable struct {
 	rules    map[uint64]*edgeEntry
 
 	mu      sync.Mutex
-	handles map[uint32]uint64 // handle -> ID; also of rules that are being deleted
+	handles map[uint32]handle // also of rules that are being deleted
 	gone    map[uint64]bool   // ended since the last look: no longer declared
 	next    uint32
 	gens    [256]bool // generations of this process
+}
+
+// handle is what the number in a flow's cookie stands for.
+type handle struct {
+	id   uint64
+	vlan []uint16 // the inner tag is not in the flow
 }
 
 type edgeEntry struct {
@@ -32,7 +38,7 @@ type edgeEntry struct {
 }
 
 func (t *edgeTable) init() {
-	t.rules, t.handles, t.gone = map[uint64]*edgeEntry{}, map[uint32]uint64{}, map[uint64]bool{}
+	t.rules, t.handles, t.gone = map[uint64]*edgeEntry{}, map[uint32]handle{}, map[uint64]bool{}
 }
 
 // ended is told that the flow with this cookie is gone, and says which rule it was.
@@ -42,12 +48,12 @@ func (t *edgeTable) ended(c uint64) (id uint64, ok bool) {
 	if !t.gens[generationOf(c)] {
 		return 0, false
 	}
-	id, ok = t.handles[handleOf(c)]
+	h, ok := t.handles[handleOf(c)]
 	if ok {
 		delete(t.handles, handleOf(c))
-		t.gone[id] = true
+		t.gone[h.id] = true
 	}
-	return id, ok
+	return h.id, ok
 }
 
 // forgetEnded takes rules that ended out of the declared ones.
@@ -55,7 +61,7 @@ func (t *edgeTable) forgetEnded() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id := range t.gone {
-		if e, ok := t.rules[id]; ok && t.handles[handleOf(e.flow.Cookie)] != id {
+		if e, ok := t.rules[id]; ok && t.handles[handleOf(e.flow.Cookie)].id != id {
 			delete(t.rules, id)
 		}
 	}
@@ -63,16 +69,23 @@ func (t *edgeTable) forgetEnded() {
 }
 
 // newHandle names a rule in its flow's cookie.
-func (t *edgeTable) newHandle(id uint64) uint32 {
+func (t *edgeTable) newHandle(r EdgeRule) uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for {
 		t.next++
 		if _, used := t.handles[t.next]; !used && t.next != 0 {
-			t.handles[t.next] = id
+			t.handles[t.next] = handle{r.ID, r.VLAN}
 			return t.next
 		}
 	}
+}
+
+// renew notes what a handle stands for now.
+func (t *edgeTable) renew(e *edgeEntry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.handles[handleOf(e.flow.Cookie)] = handle{e.rule.ID, e.rule.VLAN}
 }
 
 // keepOnly drops the handles of rules that are not declared: their end was not
@@ -82,7 +95,7 @@ func (t *edgeTable) keepOnly() {
 	defer t.mu.Unlock()
 	clear(t.handles)
 	for id, e := range t.rules {
-		t.handles[handleOf(e.flow.Cookie)] = id
+		t.handles[handleOf(e.flow.Cookie)] = handle{id, e.rule.VLAN}
 	}
 }
 
@@ -112,14 +125,14 @@ func (t *edgeTable) known() int {
 }
 
 // lookup finds the rule of an installed flow.
-func (t *edgeTable) lookup(c uint64) (uint64, bool) {
+func (t *edgeTable) lookup(c uint64) (handle, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.gens[generationOf(c)] {
-		return 0, false
+		return handle{}, false
 	}
-	id, ok := t.handles[handleOf(c)]
-	return id, ok
+	h, ok := t.handles[handleOf(c)]
+	return h, ok
 }
 
 // edgeFlow is the flow of a rule, without its cookie.
@@ -221,8 +234,9 @@ func (d *Datapath) setEdgeRules(ctx context.Context, rules []EdgeRule) error {
 		if h, ok := t.rules[id]; ok {
 			w.installed = h.installed && h.flow.same(&w.flow)
 			w.flow.Cookie = cookie(kindEdge, gen, handleOf(h.flow.Cookie))
+			t.renew(w)
 		} else {
-			w.flow.Cookie = cookie(kindEdge, gen, t.newHandle(id))
+			w.flow.Cookie = cookie(kindEdge, gen, t.newHandle(w.rule))
 		}
 	}
 	first := !t.declared
@@ -325,7 +339,12 @@ func (d *Datapath) installedEdgeRules(ctx context.Context) ([]InstalledEdgeRule,
 		if f.Actions.SetDSCP {
 			r.Action = MarkDSCP(f.Actions.DSCP)
 		}
-		r.ID, r.Known = d.edge.lookup(f.Cookie)
+		if h, ok := d.edge.lookup(f.Cookie); ok {
+			r.ID, r.Known = h.id, true
+			if outerTag(h.vlan) == f.Match.VLAN {
+				r.VLAN = h.vlan
+			}
+		}
 		out = append(out, r)
 	}
 	return out, nil

@@ -81,21 +81,29 @@ func startController(t *testing.T, addr string, cfg Config) *controller {
 		t.Fatal(err)
 	}
 	c.Registry = r
+	c.stop = serve(t, addr, r)
+	return c
+}
+
+// serve accepts switches for a registry until the returned function is called, or
+// the test ends.
+func serve(t *testing.T, addr string, r *Registry) (stop func()) {
+	t.Helper()
 	l, err := openflow.Listen(addr, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- openflow.NewServer(openflow.Config{}, cfg.Log, r.Open).Serve(ctx, l) }()
-	c.stop = sync.OnceFunc(func() {
+	go func() { done <- openflow.NewServer(openflow.Config{}, r.log, r.Open).Serve(ctx, l) }()
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
-	t.Cleanup(c.stop)
-	return c
+	t.Cleanup(stop)
+	return stop
 }
 
 func (c *controller) status(dpid uint64) Status {

@@ -314,7 +314,7 @@ func TestIntegrationEdgeRules(t *testing.T) {
 	got := read()
 	for _, want := range rules {
 		i := got[want.ID]
-		if i.InPort != want.InPort || i.Src != want.Src || i.Dst != want.Dst || i.Action != want.Action {
+		if i.InPort != want.InPort || !slices.Equal(i.VLAN, want.VLAN) || i.Src != want.Src || i.Dst != want.Dst || i.Action != want.Action {
 			t.Errorf("rule %d is installed as %+v", want.ID, i)
 		}
 	}

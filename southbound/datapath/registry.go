@@ -219,8 +219,8 @@ func (r *Registry) SetEdgeRules(ctx context.Context, dpid uint64, rules []EdgeRu
 // InstalledEdgeRule is a rule as the switch reports it.
 type InstalledEdgeRule struct {
 	EdgeRule
-	// Known is false for a rule of an earlier run that nobody has declared since;
-	// its ID is 0.
+	// Known is false for a rule of an earlier run that nobody has declared since: its
+	// ID is 0, and its VLAN the outer tag only.
 	Known          bool
 	Packets, Bytes uint64
 	Age            time.Duration

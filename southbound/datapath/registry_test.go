@@ -164,8 +164,8 @@ func TestEdgeRulesAreDiffed(t *testing.T) {
 		synctest.Wait()
 		edges := func() (ids []uint64) {
 			for _, f := range f.list() {
-				if id, ok := r.known[1].edge.lookup(f.Cookie); ok && kindOf(f.Cookie) == kindEdge {
-					ids = append(ids, id)
+				if h, ok := r.known[1].edge.lookup(f.Cookie); ok && kindOf(f.Cookie) == kindEdge {
+					ids = append(ids, h.id)
 				}
 			}
 			slices.Sort(ids)

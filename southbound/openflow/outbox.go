@@ -1,9 +1,15 @@
 package openflow
 
-import "sync"
+import (
+	"net"
+	"sync"
+	"syscall"
+)
 
-// outbox collects what the writer goroutine sends next, in order, and hands out
-// transaction ids in that order.
+// outbox collects what is to be sent, in order, and hands out transaction ids in
+// that order. What the socket takes at once is written by the sender itself: waking
+// the writer goroutine takes longer than a handshake does on a local network. The
+// writer sends the rest. Only one of them writes at a time.
 type outbox struct {
 	mu      sync.Mutex
 	pending []byte
@@ -11,7 +17,33 @@ type outbox struct {
 	xid     uint32
 	max     int
 	closed  bool
-	wake    chan struct{} // one slot: something is pending
+	writing bool               // the writer goroutine is at work
+	direct  func(b []byte) int // writes without waiting; nil where that is not possible
+	wake    chan struct{}      // one slot: something is pending
+}
+
+// maxKept is the largest buffer that is kept for the next messages.
+const maxKept = 64 << 10
+
+// directWrite returns a function that writes to a socket what it takes at once.
+func directWrite(c net.Conn) func([]byte) int {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return nil // TLS, net.Pipe
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return func(b []byte) (n int) {
+		// An error is left to the writer, which will meet it too.
+		_ = rc.Control(func(fd uintptr) {
+			if k, err := syscall.Write(int(fd), b); err == nil {
+				n = k
+			}
+		})
+		return n
+	}
 }
 
 func (o *outbox) init(limit int) {
@@ -67,7 +99,18 @@ func (o *outbox) sendRaw(m []byte) error {
 	return nil
 }
 
+// signal has what is pending sent. The caller holds the lock.
 func (o *outbox) signal() {
+	if o.direct != nil && !o.writing && len(o.pending) > 0 {
+		n := o.direct(o.pending)
+		if n == len(o.pending) {
+			if o.pending = o.pending[:0]; cap(o.pending) > maxKept {
+				o.pending = nil
+			}
+			return
+		}
+		o.pending = append(o.pending[:0], o.pending[n:]...)
+	}
 	select {
 	case o.wake <- struct{}{}:
 	default:
@@ -79,7 +122,9 @@ func (o *outbox) take() []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	b := o.pending
-	o.pending, o.spare = o.spare[:0], nil
+	if len(b) > 0 {
+		o.pending, o.spare, o.writing = o.spare[:0], nil, true
+	}
 	return b
 }
 
@@ -87,7 +132,8 @@ func (o *outbox) take() []byte {
 func (o *outbox) sent(b []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if cap(b) <= 64<<10 {
+	o.writing = false
+	if cap(b) <= maxKept {
 		o.spare = b[:0]
 	}
 }

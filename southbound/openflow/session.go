@@ -165,6 +165,7 @@ func (s *Session) Close(cause error) {
 func (s *Session) Run(ctx context.Context) error {
 	s.start = time.Now()
 	s.src = newSource(s.conn)
+	s.out.direct = directWrite(s.conn)
 	stop := context.AfterFunc(ctx, func() { s.Close(context.Cause(ctx)) })
 	defer stop()
 

@@ -194,13 +194,14 @@ func (s *Switch) NewWire(name string) *Wire {
 	return w
 }
 
-// In runs fn on a thread in the switch's namespace: sockets it opens stay there.
-func (s *Switch) In(fn func() error) error {
+// InNamespace runs fn on a thread in a network namespace: sockets it opens stay
+// there.
+func InNamespace(name string, fn func() error) error {
 	done := make(chan error)
 	go func() {
 		// The thread is not unlocked: it ends with the goroutine, in that namespace.
 		runtime.LockOSThread()
-		ns, err := netns.GetFromName(s.NS)
+		ns, err := netns.GetFromName(name)
 		if err == nil {
 			defer func() { _ = ns.Close() }()
 			err = netns.Set(ns)
@@ -216,7 +217,7 @@ func (s *Switch) In(fn func() error) error {
 func (s *Switch) packetSocket(ifname string) int {
 	s.t.Helper()
 	fd := -1
-	err := s.In(func() (err error) {
+	err := InNamespace(s.NS, func() (err error) {
 		all := uint16(unix.ETH_P_ALL)
 		proto := all<<8 | all>>8
 		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, int(proto)); err != nil {
