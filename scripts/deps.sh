@@ -6,7 +6,7 @@ set -eu
 packages="ca-certificates ethtool iproute2 openvswitch-switch procps snmpd"
 case "${1:-}" in
 lab) ;;
-test) packages="$packages chromium gcc git glpk-utils iputils-ping libc6-dev openssl snmp tcpdump tshark" ;;
+test) packages="$packages chromium frr gcc git glpk-utils iputils-ping libc6-dev openssl snmp tcpdump tshark" ;;
 *)
 	echo "usage: deps.sh lab|test" >&2
 	exit 2
