@@ -37,5 +37,11 @@ $(GOLANGCI):
 unit:
 	MPBOX_REQUIRE_INTEGRATION=1 go test -race -p 1 -timeout 18m ./...
 
+# Speed and memory against a yardstick, with the load generator in BENCH_DIR, and
+# one table of it. ROUNDS, CONNS, SUBFLOWS and PARTS: scripts/bench.sh.
+BENCH_DIR ?= ../shared/bench
+bench: build
+	BENCH_DIR=$(BENCH_DIR) ./scripts/bench.sh
+
 clean:
 	rm -rf bin

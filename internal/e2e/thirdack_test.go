@@ -1,0 +1,302 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"mpbox/examples/lab"
+)
+
+var idleConnections = flag.Int("connections", 200, "connections of the test of third ACKs")
+
+// The joins of idle connections are verified by their third ACK, whose HMAC is
+// right (RFC 8684, section 3.2), where third ACKs are tapped. Idle connections are
+// the hard case: a busy one repeats its keys and HMACs until they are acknowledged.
+// The kernel's own counters say how many joins there were.
+func TestIntegrationThirdACKs(t *testing.T) {
+	l := up(t, "two-path", "snmp", "ftn", func(o *lab.Options) { o.Subflows, o.Mode = 4, "observe" })
+	args := l.ControllerCommand()
+	file := args[slices.Index(args, "--config")+1]
+	plain, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		mode  string
+		share float64
+	}{{"conntrack", 0.99}, {"reactive", 0.85}} {
+		t.Run(tc.mode, func(t *testing.T) {
+			text := fmt.Sprintf("%s\ntap: {third_ack: %s, punt_rate: 100000}\n", plain, tc.mode)
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c := start(t, l)
+			defer c.stop(syscall.SIGTERM)
+			thirdACKs(t, c, tc.share)
+		})
+	}
+}
+
+func thirdACKs(t *testing.T, c *controller, share float64) {
+	client, server := c.lab.Host(c.lab.Net.Lab.Client), c.lab.Host(c.lab.Net.Lab.Server)
+	const made, taken, forged = "MPJoinSynAckRx", "MPJoinAckRx", "MPJoinAckHMacFailure"
+	made0, taken0 := kernelCounter(t, client, made), kernelCounter(t, server, taken)
+	before := c.metrics()
+	idle := openIdle(t, client, server, *idleConnections)
+	n := *idleConnections
+	joins := func() int { return kernelCounter(t, client, made) - made0 }
+	c.wait(10*time.Second, "the client's joins are made", func() bool { return joins() >= 3*n })
+	// What the controller has counted is complete when it has stood still.
+	var m metricValues
+	still := time.Now()
+	c.wait(15*time.Second, "the counters stand still", func() bool {
+		now := c.metrics()
+		if now["punts"] != m["punts"] {
+			still = time.Now()
+		}
+		m = now
+		return time.Since(still) > time.Second
+	})
+	rtt := idle.rtt(t)
+	idle.close()
+
+	had := joins()
+	count := func(name string) int { return int(m[name] - before[name]) }
+	if got := kernelCounter(t, server, taken) - taken0; got != had {
+		t.Errorf("the server took %d joins of %d", got, had)
+	}
+	if got := count(`connections_total{version="1"}`); got != n {
+		t.Errorf("%d connections found, want %d", got, n)
+	}
+	if got, lost := count(`joins_total{result="matched"}`), count(`joins_total{result="orphaned"}`); got != had || lost != 0 {
+		t.Errorf("%d joins matched and %d orphaned, want %d and 0", got, lost, had)
+	}
+	if wrong, echo := count(`join_hmacs_total{result="wrong"}`), count(`connections_verified_total{result="wrong"}`); wrong != 0 || echo != 0 {
+		t.Errorf("%d right HMACs and %d right keys were called wrong", wrong, echo)
+	}
+	if kernelCounter(t, server, forged) != 0 {
+		t.Error("the server found HMACs wrong")
+	}
+	verified := float64(count(`join_hmacs_total{result="verified"}`)) / float64(had)
+	keys := float64(count(`connections_verified_total{result="verified"}`)) / float64(n)
+	if verified < share {
+		t.Errorf("%.2f%% of joins verified, want at least %.0f%%", 100*verified, 100*share)
+	}
+	t.Logf("%d connections, %d joins: %.2f%% of joins and %.2f%% of first subflows verified; %.2f punts a subflow (4 without third ACKs), %d dropped; round trip %s",
+		n, had, 100*verified, 100*keys, float64(count("punts"))/float64(n+had), count("dropped"), rtt)
+}
+
+// metricValues are the controller's counters; those of MPTCP by their name without
+// prefix, punts and dropped as sums over the bridges.
+type metricValues map[string]float64
+
+func (c *controller) metrics() metricValues {
+	c.t.Helper()
+	code, b := c.raw(http.MethodGet, "/metrics", nil)
+	if code != http.StatusOK {
+		c.t.Fatalf("/metrics: %d", code)
+	}
+	out := metricValues{}
+	for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
+		name, value, _ := strings.Cut(s.Text(), " ")
+		v, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			continue // a comment
+		}
+		switch {
+		case strings.HasPrefix(name, "mpbox_datapath_punts_total"):
+			out["punts"] += v
+		case strings.HasPrefix(name, "mpbox_datapath_dropped_total"):
+			out["dropped"] += v
+		default:
+			out[strings.TrimPrefix(name, "mpbox_mptcp_")] = v
+		}
+	}
+	return out
+}
+
+// inside calls f on a thread in the host's namespace. The thread must live on: mpbox
+// would be killed with the one that started it.
+func inside(h *lab.Host, f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := netns.Get()
+	if err != nil {
+		return err
+	}
+	defer home.Close()
+	there, err := netns.GetFromName(h.Namespace)
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	if err := netns.Set(there); err != nil {
+		return err
+	}
+	err = f()
+	if back := netns.Set(home); back != nil {
+		panic(fmt.Sprintf("leave namespace %s: %v", h.Namespace, back)) // other tests would run in it
+	}
+	return err
+}
+
+// kernelCounter reads one of the counters of MPTCP in the host's namespace.
+func kernelCounter(t *testing.T, h *lab.Host, name string) int {
+	t.Helper()
+	var b []byte
+	if err := inside(h, func() (err error) {
+		b, err = os.ReadFile("/proc/thread-self/net/netstat")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if f[0] != "MPTcpExt:" {
+			continue
+		}
+		if names == nil {
+			names = f
+			continue
+		}
+		if i := slices.Index(names, name); i > 0 {
+			n, err := strconv.Atoi(f[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("the kernel counts no %s", name)
+	return 0
+}
+
+// idleConns are connections that have passed a byte each way and nothing since.
+type idleConns struct {
+	mu       sync.Mutex
+	listener net.Listener
+	conns    []net.Conn // both ends
+	clients  []*net.TCPConn
+}
+
+func (o *idleConns) add(c net.Conn, client bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.conns = append(o.conns, c)
+	if client {
+		o.clients = append(o.clients, c.(*net.TCPConn))
+	}
+}
+
+func (o *idleConns) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.listener.Close()
+	for _, c := range o.conns {
+		c.Close()
+	}
+	o.conns = nil
+}
+
+// openIdle opens n connections, a few at a time. The byte each way makes both ends
+// fully established (RFC 8684, section 3.1), and only then does the client join.
+func openIdle(t *testing.T, client, server *lab.Host, n int) *idleConns {
+	t.Helper()
+	o := &idleConns{}
+	err := inside(server, func() (err error) {
+		lc := net.ListenConfig{}
+		lc.SetMultipathTCP(true)
+		o.listener, err = lc.Listen(t.Context(), "tcp", net.JoinHostPort(server.Addr(true).String(), "0"))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.close)
+	go func() {
+		for {
+			c, err := o.listener.Accept()
+			if err != nil {
+				return
+			}
+			o.add(c, false)
+			go io.CopyN(c, c, 1)
+		}
+	}()
+	const workers = 4
+	errs := make(chan error, workers)
+	for w := range workers {
+		go func() {
+			errs <- inside(client, func() error {
+				for i := w; i < n; i += workers {
+					d := net.Dialer{Timeout: 10 * time.Second}
+					d.SetMultipathTCP(true)
+					c, err := d.DialContext(t.Context(), "tcp", o.listener.Addr().String())
+					if err != nil {
+						return err
+					}
+					o.add(c, true)
+					b := []byte{0}
+					if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+						return err
+					}
+					if _, err := c.Write(b); err != nil {
+						return err
+					}
+					if _, err := io.ReadFull(c, b); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}()
+	}
+	for range workers {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+	return o
+}
+
+// rtt is the median of the connections' least round trips.
+func (o *idleConns) rtt(t *testing.T) time.Duration {
+	t.Helper()
+	var all []uint32
+	for _, c := range o.clients {
+		raw, err := c.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := raw.Control(func(fd uintptr) {
+			if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+				all = append(all, info.Min_rtt)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return time.Duration(all[len(all)/2]) * time.Microsecond
+}
