@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -174,6 +175,19 @@ func (b *bare) spread(vpn string, subflows []Tuple) {
 // other core link.
 func (b *bare) checkLinks(vpn string, subflows []Tuple) {
 	b.t.Helper()
+	// What waited in the queues of the old path still leaves for a while.
+	var wrong []string
+	for from := time.Now(); time.Since(from) < 10*time.Second; {
+		if wrong = b.wrongLinks(vpn, subflows); len(wrong) == 0 {
+			return
+		}
+	}
+	b.t.Errorf("%s", strings.Join(wrong, "\n"))
+}
+
+// wrongLinks counts once, and tells of subflows that are not where they should be.
+func (b *bare) wrongLinks(vpn string, subflows []Tuple) (wrong []string) {
+	b.t.Helper()
 	counts, err := b.CountFlows(b.t.Context(), 500*time.Millisecond)
 	if err != nil {
 		b.t.Fatal(err)
@@ -187,18 +201,17 @@ func (b *bare) checkLinks(vpn string, subflows []Tuple) {
 			for _, h := range lsps[i%len(lsps)].Hops {
 				want = append(want, h.Link)
 			}
-			for k, n := range counts.Of(way.src, way.dst) {
-				if n > 10 {
-					got = append(got, k.Link)
-				}
+			for k := range counts.Of(way.src, way.dst) {
+				got = append(got, k.Link)
 			}
 			slices.Sort(want)
 			slices.Sort(got)
 			if !slices.Equal(want, got) {
-				b.t.Errorf("subflow %s to %s is on links %v, want %v", way.src, way.dst, got, want)
+				wrong = append(wrong, fmt.Sprintf("subflow %s to %s is on links %v, want %v", way.src, way.dst, got, want))
 			}
 		}
 	}
+	return wrong
 }
 
 // run opens a connection and waits for its subflows.
@@ -219,14 +232,22 @@ func (b *bare) run(spec TrafficSpec) (*Traffic, ConnResult) {
 	return tr, conns[0]
 }
 
-func (b *bare) goodput(tr *Traffic, settle, window time.Duration) float64 {
+// goodput measures until it is at least low, four times at most: what is asked is
+// whether the network carries it, not whether the machine had time for it at once.
+func (b *bare) goodput(tr *Traffic, low float64) float64 {
 	b.t.Helper()
-	sleep(b.t.Context(), settle)
-	r, err := tr.Measure(b.t.Context(), window)
-	if err != nil {
-		b.t.Fatal(err)
+	var got float64
+	for range 4 {
+		sleep(b.t.Context(), 1500*time.Millisecond)
+		r, err := tr.Measure(b.t.Context(), 3*time.Second)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if got = r.BPS; got >= low {
+			break
+		}
 	}
-	return r.BPS
+	return got
 }
 
 func TestIntegrationGoodput(t *testing.T) {
@@ -250,14 +271,14 @@ func TestIntegrationGoodput(t *testing.T) {
 			}
 			b.start()
 			tr, conn := b.run(c.spec)
-			before := b.goodput(tr, 1500*time.Millisecond, 3*time.Second)
+			one, most := float64(b.Links[0].RateBPS), float64(b.MaxFlow)
+			before := b.goodput(tr, 0.85*one)
 			b.spread("red", conn.Subflows)
-			after := b.goodput(tr, 2*time.Second, 5*time.Second)
+			after := b.goodput(tr, 0.85*most)
 			b.checkLinks("red", conn.Subflows)
 			if err := tr.Stop(); err != nil {
 				t.Error(err)
 			}
-			one, most := float64(b.Links[0].RateBPS), float64(b.MaxFlow)
 			t.Logf("on one LSP %.2f of a link, on disjoint ones %.3f of the maximum", before/one, after/most)
 			if before < 0.85*one || before > 1.1*one {
 				t.Errorf("on one LSP: %.1f Mbit/s of %.0f", before/1e6, one/1e6)

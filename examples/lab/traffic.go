@@ -147,6 +147,10 @@ func cubic(_, _ string, c syscall.RawConn) error {
 	return nil
 }
 
+// sendBuffer is enough for the network to be busy while the sending process waits
+// for a CPU.
+const sendBuffer = 1 << 20
+
 func (t *Traffic) listen(ctx context.Context, server *Host) error {
 	addr := netip.AddrPortFrom(server.Addr(!t.spec.IPv6), t.spec.Port)
 	err := within(server.Namespace, func() error {
@@ -207,6 +211,7 @@ func (t *Traffic) open(ctx context.Context, client *Host) error {
 	if t.spec.Direction == Download {
 		from, to = to, from
 	}
+	_ = from.SetWriteBuffer(sendBuffer)
 	t.mu.Lock()
 	t.conns = append(t.conns, c)
 	t.mu.Unlock()
