@@ -204,15 +204,19 @@ func TestIntegrationCutLink(t *testing.T) {
 				return len(all) == 6
 			})
 			t.Logf("every binding avoids %s after %s", link, time.Since(from).Round(time.Millisecond))
-			time.Sleep(3 * time.Second) // TCP's own recovery
-			rate, err := tr.Rate(t.Context(), 5*time.Second)
-			if err != nil {
-				t.Fatal(err)
+			left, rate := l.Net.MaxFlow(l.Net.Lab.Client, l.Net.Lab.Server, 3, link), 0.0
+			for range 4 { // other work on the machine only makes it less
+				time.Sleep(2 * time.Second) // TCP's own recovery
+				r, err := tr.Rate(t.Context(), 4*time.Second)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if rate = max(rate, r); rate >= 0.85*float64(left) {
+					break
+				}
 			}
-			left := l.Net.MaxFlow(l.Net.Lab.Client, l.Net.Lab.Server, 3, link)
 			t.Logf("goodput %.1f Mbit/s of %.1f", rate/1e6, float64(left)/1e6)
-			// 0.85 is the claim on an idle machine; here others may run.
-			if rate < 0.7*float64(left) {
+			if rate < 0.85*float64(left) {
 				t.Errorf("goodput %.1f Mbit/s of the %.1f that are left", rate/1e6, float64(left)/1e6)
 			}
 		})
