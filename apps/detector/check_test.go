@@ -60,7 +60,7 @@ func (s *scene) check() {
 		}
 		if x.class == classNone {
 			if x.conn == 0 || t.conns.at(x.conn).initial != r {
-				fail("subflow %d in no list", r)
+				fail("subflow %d in no list: %+v", r, *x)
 			}
 		} else if inList[r] != x.class || x.classify() != x.class {
 			fail("subflow %d: class %d, list %d, should be %d", r, x.class, inList[r], x.classify())

@@ -33,6 +33,7 @@ func (t *Tracker) serverKey(r ref, s *subflow, version uint8, key uint64, said b
 	fresh := k == 0
 	if fresh {
 		if k = t.newConnection(s, version, token, hash); k == 0 {
+			t.settle(r, s)
 			return
 		}
 		c := t.conns.at(k)
@@ -50,6 +51,11 @@ func (t *Tracker) serverKey(r ref, s *subflow, version uint8, key uint64, said b
 	c := t.conns.at(k)
 	if !t.attach(k, c, r, s) {
 		return
+	}
+	if old := c.initial; !fresh && !twin {
+		// Restored without numbers: now the handshake itself was seen.
+		c.initial = r
+		t.drop(old)
 	}
 	if s.flags&fV1 != 0 && version == 0 {
 		t.stats.Downgrade++

@@ -71,6 +71,9 @@ func (t *Tracker) settle(r ref, s *subflow) {
 	}
 	was, now := s.class, s.classify()
 	if was == now {
+		if s.conn != 0 {
+			t.settleConn(s.conn, t.conns.at(s.conn)) // it may be new to it
+		}
 		return
 	}
 	if was != classNone {
@@ -94,6 +97,8 @@ func (t *Tracker) settle(r ref, s *subflow) {
 		case s.more&mLive != 0:
 			c.live--
 			t.emit(EventSubflowClosed, k, r)
+			t.settleConn(k, c)
+		default:
 			t.settleConn(k, c)
 		}
 	}

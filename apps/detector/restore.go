@@ -28,6 +28,7 @@ func (t *Tracker) Restore(v Connection) ConnID {
 		t.setClientToken(k, c, v.ClientToken)
 	}
 	c.created, c.bytes = v.Created, v.Bytes
+	t.settleConn(k, c)
 	t.stats.Restored++
 	t.emit(EventConnectionNew, k, 0)
 	t.adopt(k, scope, v.Token)
@@ -61,6 +62,9 @@ func (t *Tracker) restoreSub(k ref, scope uint16, v *Connection, f *Subflow) ref
 	set(f.Verified == Verified, fVerified)
 	set(f.Verified == Forged, fForged)
 	r, s := t.open(true, 0, flags)
+	if k != 0 && t.conns.at(k).gen == 0 {
+		k = 0 // evicted to make room
+	}
 	if r == 0 {
 		return k
 	}
@@ -77,16 +81,16 @@ func (t *Tracker) restoreSub(k ref, scope uint16, v *Connection, f *Subflow) ref
 		}
 		c := t.conns.at(k)
 		c.flags |= cRestored | cProven
-		if !f.Join && f.Client == v.Client {
-			c.initial = r
-		}
 	}
 	c := t.conns.at(k)
-	if !f.Join && !f.Alias {
+	if !f.Join && !f.Alias && c.initial == 0 {
 		c.initial = r
 	}
 	if t.attach(k, c, r, s) {
 		t.settle(r, s)
+	}
+	if t.conns.at(k).gen == 0 {
+		return 0
 	}
 	return k
 }
