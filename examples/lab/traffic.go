@@ -78,9 +78,10 @@ type Traffic struct {
 	wg       sync.WaitGroup
 	cancel   context.CancelFunc
 
-	mu    sync.Mutex
-	conns []*trafficConn
-	err   error
+	mu     sync.Mutex
+	conns  []*trafficConn
+	err    error
+	closed bool
 }
 
 type trafficConn struct {
@@ -264,12 +265,9 @@ func (t *Traffic) receive(tc *trafficConn, c *net.TCPConn) {
 }
 
 func (t *Traffic) note(err error) {
-	if errors.Is(err, net.ErrClosed) {
-		return
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.err == nil && !errors.Is(err, io.EOF) {
+	if t.err == nil && !t.closed && !errors.Is(err, io.EOF) {
 		t.err = err
 	}
 }
@@ -414,6 +412,7 @@ func (t *Traffic) close() {
 	_ = t.listener.Close()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.closed = true
 	for _, c := range t.conns {
 		// Reset: what is queued is of no use to anybody.
 		_ = c.client.SetLinger(0)
