@@ -17,8 +17,12 @@ import (
 // over what the thresholds and the mode allow.
 func (m *Manager) decide(now time.Time, w *wake) {
 	demands, fresh := m.admit(now, w)
+	if !m.again.IsZero() && !now.Before(m.again) {
+		m.dirty, m.again = true, time.Time{}
+	}
 	m.dirty = m.dirty || fresh
 	if !m.dirty {
+		w.by(m.again)
 		return
 	}
 	pes := map[string]bool{}
@@ -30,7 +34,7 @@ func (m *Manager) decide(now time.Time, w *wake) {
 	if m.ted == nil || !m.allRead(pes) {
 		return // asked again when the PEs have been read
 	}
-	m.dirty = false
+	m.dirty, m.again = false, time.Time{}
 	if len(demands) == 0 {
 		return
 	}
@@ -55,12 +59,12 @@ func (m *Manager) admit(now time.Time, w *wake) (out []plan.Demand, fresh bool) 
 		g, d := &m.groups[i], m.demands[m.groups[i].ID]
 		if !d.has && m.mode != Observe {
 			if why, until := m.notYet(g, now); why != "" {
-				d.state, d.reason = "waiting", why
+				d.state, d.reason, d.let = "waiting", why, false
 				w.by(until)
 				continue
 			}
-			if d.state == "waiting" {
-				d.state, d.reason, fresh = "planned", "", true
+			if !d.let {
+				d.state, d.reason, d.let, fresh = "planned", "", true, true
 			}
 		}
 		out = append(out, g.Demand)
@@ -201,8 +205,8 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 			d.state, d.reason = "waiting", worth.Reason
 			continue
 		case !broken && d.has && now.Before(m.youngest(o.ID).Add(m.limits.Settle)):
-			m.dirty = true // a group grows: looked at again when it has settled
-			w.by(m.youngest(o.ID).Add(m.limits.Settle))
+			// A group grows: looked at again when it has settled.
+			m.putOff(m.youngest(o.ID).Add(m.limits.Settle), w)
 			continue
 		case !broken && d.has && moves(d.Assignment, o.Assignment) && !d.moved.IsZero() && now.Sub(d.moved) < m.limits.HoldDown:
 			until := d.moved.Add(m.limits.HoldDown)
@@ -211,8 +215,7 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 					Detail: fmt.Sprintf("moved %s ago; not moved again before %s", now.Sub(d.moved).Round(time.Millisecond), until.Format(time.RFC3339))})
 			}
 			d.state, d.reason = "held", "hold-down until "+until.Format(time.RFC3339)
-			m.dirty = true // looked at again when the hold-down is over
-			w.by(until)
+			m.putOff(until, w)
 			continue
 		}
 		p.Demands = append(p.Demands, o)
@@ -233,6 +236,14 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 	}
 	m.addPlan(p)
 	m.accept(now, p, "mpbox")
+}
+
+// putOff has a plan made at t at the latest, without news.
+func (m *Manager) putOff(t time.Time, w *wake) {
+	if m.again.IsZero() || t.Before(m.again) {
+		m.again = t
+	}
+	w.by(t)
 }
 
 // propose keeps a plan for approval, unless the same one waits already.

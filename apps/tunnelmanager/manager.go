@@ -92,7 +92,8 @@ type state struct {
 
 	plans   []*Plan
 	planSeq uint64
-	dirty   bool // something that a plan depends on has changed
+	dirty   bool      // something that a plan depends on has changed
+	again   time.Time // when what was put off is planned anew; zero if nothing was
 	budget  threshold.Bucket
 	audit   audit
 }
@@ -125,6 +126,7 @@ type hold struct {
 type demandState struct {
 	plan.Assignment
 	has     bool // the assignment is in force
+	let     bool // the thresholds let it in
 	since   time.Time
 	moved   time.Time      // last change of the assignment: hold-down counts from here
 	empty   time.Time      // since when no connection stands behind it

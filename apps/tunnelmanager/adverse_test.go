@@ -1,0 +1,82 @@
+package tunnelmanager
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mpbox/pe-drivers/driver"
+	"mpbox/topology/disjoint"
+)
+
+// A PE that refuses each LSP is not asked for another at once under a new name.
+func TestRefusedSignalIsNotAskedAgainAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		asked := 0
+		n.pes["pe1"].refuse = func(op driver.Op) error {
+			if _, ok := op.(driver.Signal); ok {
+				asked++
+				return &driver.Error{PE: "pe1", Step: "SET mplsTunnelRowStatus", Kind: driver.ErrRejected}
+			}
+			return nil
+		}
+		m, stop := n.start(Auto, SteerFTN, nil, nil)
+		m.Put(conn(1, 2))
+		settle(time.Minute)
+		stop()
+		if asked > 14 { // a minute, held for 10 s each time, one or two LSPs
+			t.Errorf("asked %d times within a minute", asked)
+		}
+		if len(m.specs) > 4 {
+			t.Errorf("%d LSPs are kept in mind", len(m.specs))
+		}
+	})
+}
+
+// What was decided is not decided again without news: neither for a demand that is
+// not worth it nor for one that is held down.
+func TestNoPlanWithoutNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		m, stop := n.start(Auto, SteerFTN, nil, func(c *Config) { c.Thresholds.MinGain, c.Policies[0].Level = 100, disjoint.None })
+		m.Put(conn(1, 2))
+		settle(10 * time.Second)
+		stop()
+		d := m.demands[m.groups[0].ID]
+		if d.has || d.state != "waiting" {
+			t.Fatalf("demand %s: %s", d.state, d.reason)
+		}
+		if w := (wake{now: time.Now(), at: time.Now().Add(time.Hour)}); m.dirty {
+			t.Error("dirty without news")
+		} else if _, fresh := m.admit(time.Now(), &w); fresh {
+			t.Error("a demand that was found not worth it counts as new")
+		}
+	})
+}
+
+// A demand that is held down is looked at when that is over; until then it does not
+// have every step plan.
+func TestHeldDownIsPutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		n.cut("pe1-c", true)
+		m, stop := n.start(Auto, SteerFTN, nil, func(c *Config) { c.Thresholds.HoldDown = time.Minute })
+		m.Put(conn(1, 3))
+		settle(5 * time.Second)
+		n.cut("pe1-c", false)
+		settle(10 * time.Second)
+		if d := m.View().Demands[0]; d.State != "held" {
+			t.Fatalf("%s: %s", d.State, d.Reason)
+		}
+		dirty := false
+		if err := m.call(t.Context(), func(time.Time) { dirty = m.dirty }); err != nil || dirty {
+			t.Errorf("planned at every step: %v, %v", dirty, err)
+		}
+		settle(time.Minute)
+		if d := m.View().Demands[0]; d.State != "met" || d.Achieved != disjoint.NodeSRLG {
+			t.Errorf("after hold-down %s: %s, %v", d.State, d.Reason, d.Achieved)
+		}
+		stop()
+	})
+}
