@@ -56,8 +56,8 @@ func TestIntegrationThirdACKs(t *testing.T) {
 
 func thirdACKs(t *testing.T, c *controller, share float64) {
 	client, server := c.lab.Host(c.lab.Net.Lab.Client), c.lab.Host(c.lab.Net.Lab.Server)
-	const made, taken, forged = "MPJoinSynAckRx", "MPJoinAckRx", "MPJoinAckHMacFailure"
-	made0, taken0 := kernelCounter(t, client, made), kernelCounter(t, server, taken)
+	const made, taken, forged, again = "MPJoinSynAckRx", "MPJoinAckRx", "MPJoinAckHMacFailure", "TCPSynRetrans"
+	made0, taken0, again0 := kernelCounter(t, client, made), kernelCounter(t, server, taken), kernelCounter(t, client, again)
 	before := c.metrics()
 	idle := openIdle(t, client, server, *idleConnections)
 	n := *idleConnections
@@ -99,8 +99,8 @@ func thirdACKs(t *testing.T, c *controller, share float64) {
 	if verified < share {
 		t.Errorf("%.2f%% of joins verified, want at least %.0f%%", 100*verified, 100*share)
 	}
-	t.Logf("%d connections, %d joins: %.2f%% of joins and %.2f%% of first subflows verified; %.2f punts a subflow (4 without third ACKs), %d dropped; round trip %s",
-		n, had, 100*verified, 100*keys, float64(count("punts"))/float64(n+had), count("dropped"), rtt)
+	t.Logf("%d connections, %d joins: %.2f%% of joins and %.2f%% of first subflows verified; %.2f punts a subflow (4 without third ACKs), %d dropped; %d SYNs sent again; round trip %s",
+		n, had, 100*verified, 100*keys, float64(count("punts"))/float64(n+had), count("dropped"), kernelCounter(t, client, again)-again0, rtt)
 }
 
 // metricValues are the controller's counters; those of MPTCP by their name without
@@ -157,7 +157,7 @@ func inside(h *lab.Host, f func() error) error {
 	return err
 }
 
-// kernelCounter reads one of the counters of MPTCP in the host's namespace.
+// kernelCounter reads one of the counters of TCP and MPTCP in the host's namespace.
 func kernelCounter(t *testing.T, h *lab.Host, name string) int {
 	t.Helper()
 	var b []byte
@@ -167,13 +167,10 @@ func kernelCounter(t *testing.T, h *lab.Host, name string) int {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	var names []string
+	var names []string // of the table whose values come next
 	for line := range strings.Lines(string(b)) {
 		f := strings.Fields(line)
-		if f[0] != "MPTcpExt:" {
-			continue
-		}
-		if names == nil {
+		if names == nil || names[0] != f[0] {
 			names = f
 			continue
 		}
@@ -247,22 +244,22 @@ func openIdle(t *testing.T, client, server *lab.Host, n int) *idleConns {
 		go func() {
 			errs <- inside(client, func() error {
 				for i := w; i < n; i += workers {
-					d := net.Dialer{Timeout: 10 * time.Second}
+					d := net.Dialer{Timeout: 30 * time.Second}
 					d.SetMultipathTCP(true)
 					c, err := d.DialContext(t.Context(), "tcp", o.listener.Addr().String())
 					if err != nil {
-						return err
+						return fmt.Errorf("connection %d: %w", i, err)
 					}
 					o.add(c, true)
 					b := []byte{0}
-					if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+					if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 						return err
 					}
 					if _, err := c.Write(b); err != nil {
 						return err
 					}
 					if _, err := io.ReadFull(c, b); err != nil {
-						return err
+						return fmt.Errorf("connection %d: %w", i, err)
 					}
 				}
 				return nil
