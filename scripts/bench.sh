@@ -11,6 +11,11 @@
 # with many tracked subflows, PARTS="load memory tracked latency paths".
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# As root in a network namespace of its own: the ports of examples/load.yaml are free.
+if [ "$(id -u)" = 0 ] && [ -z "${BENCH_INSIDE:-}" ]; then
+	exec unshare --net env BENCH_INSIDE=1 "$PWD/scripts/bench.sh"
+fi
+[ -z "${BENCH_INSIDE:-}" ] || ip link set lo up
 BENCH_DIR=$(realpath "${BENCH_DIR:?is not set: name the folder of the load generator}")
 ROUNDS=${ROUNDS:-3} CONNS=${CONNS:-400000} SUBFLOWS=${SUBFLOWS:-5000000}
 PARTS=${PARTS:-load memory tracked latency paths}
@@ -42,8 +47,11 @@ failures=$work/failures
 : >"$failures"
 fail() { echo "$*" >>"$failures"; note "FAILED: $*"; }
 
+listening() { (exec 3<>/dev/tcp/${of%:*}/${of#*:}) 2>/dev/null; }
+
 begin() { # begin sink|mpbox: starts a controller on core 0
 	end
+	if listening; then die "$of is taken"; fi
 	if [ "$1" = sink ]; then
 		taskset -c 0 "$work/ofsink" -listen $of >/dev/null 2>"$work/log" &
 	else
@@ -52,7 +60,7 @@ begin() { # begin sink|mpbox: starts a controller on core 0
 	pid=$!
 	for _ in $(seq 300); do
 		kill -0 "$pid" 2>/dev/null || die "$1 ended: $(tail -3 "$work/log")"
-		if (exec 3<>/dev/tcp/${of%:*}/${of#*:}) 2>/dev/null; then return; fi
+		if listening; then return; fi
 		sleep 0.1
 	done
 	die "$1 does not listen"
