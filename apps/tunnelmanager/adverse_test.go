@@ -1,11 +1,14 @@
 package tunnelmanager
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"mpbox/apps/tunnelmanager/plan"
 	"mpbox/pe-drivers/driver"
+	"mpbox/topology"
 	"mpbox/topology/disjoint"
 )
 
@@ -78,5 +81,69 @@ func TestHeldDownIsPutOff(t *testing.T) {
 			t.Errorf("after hold-down %s: %s, %v", d.State, d.Reason, d.Achieved)
 		}
 		stop()
+	})
+}
+
+// A PE that has not answered since a restart holds up its own demands alone.
+func TestUnreadPEHoldsUpNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		n.pes["pe3"] = &router{net: n, name: "pe3", lsps: map[string]topology.LSP{}, ftns: map[string]topology.FTN{}, dead: true}
+		m, stop := n.start(Auto, SteerFTN, nil, func(c *Config) {
+			c.PEs = append(c.PEs, PE{Name: "pe3", Steer: SteerFTN, Poll: time.Second})
+			c.Attachments = append(c.Attachments, Attachment{Name: "ce3", VPN: "red", PE: "pe3", Interface: "Gi3"})
+		})
+		defer stop()
+		m.Put(conn(1, 2))
+		other := conn(2, 2)
+		for i := range other.Subflows {
+			f := &other.Subflows[i].Flows
+			f[C2S].Egress, f[S2C].Ingress = "ce3", "ce3"
+		}
+		m.Put(other)
+		settle(10 * time.Second)
+		if got := states(m); got[BindingVerified] != 4 || len(got) != 1 {
+			t.Errorf("bindings: %v, want 4 verified", got)
+		}
+	})
+}
+
+// A proposal is approved as it was shown or not at all: not once a link of its
+// routes is gone, and not once another plan came into force.
+func TestStaleProposalIsNotApproved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		m, stop := n.start(Suggest, SteerFTN, nil, nil)
+		defer stop()
+		m.Put(conn(1, 2))
+		settle(5 * time.Second)
+		first := m.View().Plans[0]
+		links, err := n.ted().Route(first.Signal[0].Ingress, first.Signal[0].ERO)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.cut(n.ted().Links()[links[0]].Name, true)
+		settle(5 * time.Second)
+		if _, err := m.Approve(t.Context(), "ann", first.ID); !errors.Is(err, ErrNotProposed) {
+			t.Errorf("over a link that is down: %v", err)
+		}
+		second, err := m.Propose(t.Context(), "ann", plan.Incremental)
+		if err != nil {
+			t.Fatal(err)
+		}
+		third, err := m.Propose(t.Context(), "ann", plan.Redesign)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Approve(t.Context(), "ann", second.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Approve(t.Context(), "ann", third.ID); !errors.Is(err, ErrNotProposed) {
+			t.Errorf("after another: %v", err)
+		}
+		settle(5 * time.Second)
+		if got := states(m); got[BindingVerified] != 4 {
+			t.Errorf("bindings: %v", got)
+		}
 	})
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
 	"mpbox/apps/tunnelmanager/plan"
 	"mpbox/apps/tunnelmanager/threshold"
+	"mpbox/topology"
 )
 
 // What callers of the control methods decide by.
@@ -59,6 +61,13 @@ func (m *Manager) Approve(ctx context.Context, actor, id string) (p *Plan, err e
 				err = fmt.Errorf("%w: %s is %s", ErrNotProposed, id, q.State)
 				return
 			}
+			if why := m.stale(q); why != "" {
+				m.supersede(q, why)
+				m.dirty = true
+				err = fmt.Errorf("%w: %s is stale: %s", ErrNotProposed, id, why)
+				return
+			}
+			m.dirty = true // for what it leaves open
 			m.record(now, Change{Actor: actor, Action: "approve", Subject: id, Plan: id, Result: ResultOK})
 			m.accept(now, q, actor)
 			p = q.clone()
@@ -67,6 +76,35 @@ func (m *Manager) Approve(ctx context.Context, actor, id string) (p *Plan, err e
 		err = fmt.Errorf("%w: %s", ErrNoPlan, id)
 	})
 	return p, errors.Join(cerr, err)
+}
+
+// stale says why a proposal cannot be carried out as it was shown: since then the
+// network or what is in force has changed. "" where it can.
+func (m *Manager) stale(p *Plan) string {
+	up := map[string]bool{}
+	for _, l := range m.planLSPs() {
+		up[l.Name] = l.Oper == topology.OperUp
+	}
+	for _, l := range p.Signal {
+		if !m.intact(l) {
+			return "a link of " + l.Name + " is gone"
+		}
+		up[l.Name] = true
+	}
+	for _, o := range p.Demands {
+		for _, name := range slices.Concat(o.Assignment.Forward, o.Assignment.Reverse) {
+			if name != "" && !up[name] {
+				return name + " is not up any more"
+			}
+		}
+	}
+	return ""
+}
+
+// supersede withdraws a proposal.
+func (m *Manager) supersede(p *Plan, why string) {
+	p.State, p.Reason = PlanSuperseded, why
+	m.notify(Notice{Plan: p.clone()})
 }
 
 // Propose computes a plan now. Evaluate only scores; the others wait for approval.

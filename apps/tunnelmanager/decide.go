@@ -25,15 +25,11 @@ func (m *Manager) decide(now time.Time, w *wake) {
 		w.by(m.again)
 		return
 	}
-	pes := map[string]bool{}
-	for i := range demands {
-		for _, p := range slices.Concat(demands[i].Forward, demands[i].Reverse) {
-			pes[p.Ingress] = true
-		}
+	if m.ted == nil {
+		return // asked again when there is one
 	}
-	if m.ted == nil || !m.allRead(pes) {
-		return // asked again when the PEs have been read
-	}
+	// Those of PEs that have not been read are left out: the reading is news.
+	demands = slices.DeleteFunc(demands, func(d plan.Demand) bool { return !m.allRead(&d) })
 	m.dirty, m.again = false, time.Time{}
 	if len(demands) == 0 {
 		return
@@ -252,18 +248,25 @@ func (m *Manager) propose(now time.Time, p *Plan) {
 		if old.State != PlanProposed {
 			continue
 		}
-		if slices.EqualFunc(old.Demands, p.Demands, func(a, b plan.Outcome) bool { return a.ID == b.ID && sameAssignment(a.Assignment, b.Assignment) }) {
+		if slices.EqualFunc(old.Demands, p.Demands, func(a, b plan.Outcome) bool { return a.ID == b.ID && sameAssignment(a.Assignment, b.Assignment) }) &&
+			slices.EqualFunc(old.Signal, p.Signal, func(a, b topology.LSP) bool { return a.Name == b.Name && slices.Equal(a.ERO, b.ERO) }) {
 			return
 		}
-		old.State, old.Reason = PlanSuperseded, "the network or the demands changed"
+		m.supersede(old, "the network or the demands changed")
 	}
 	m.addPlan(p)
 	m.record(now, Change{Action: "plan", Subject: p.ID, Plan: p.ID, Result: ResultOK, Detail: "proposed: waits for approval"})
 }
 
-// accept puts a plan into force: from here on reconcile brings it about.
+// accept puts a plan into force: from here on reconcile brings it about. Other
+// proposals were made without it, and may give its names to other routes.
 func (m *Manager) accept(now time.Time, p *Plan, actor string) {
 	p.State, p.Actor = PlanRunning, actor
+	for _, old := range m.plans {
+		if old.State == PlanProposed {
+			m.supersede(old, p.ID+" came into force")
+		}
+	}
 	for _, l := range p.Signal {
 		m.specs[l.Name] = l
 		m.saveSpec(l.Name, &l)

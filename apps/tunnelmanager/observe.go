@@ -2,12 +2,12 @@ package tunnelmanager
 
 import (
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
+	"mpbox/apps/tunnelmanager/plan"
 	"mpbox/pe-drivers/driver"
 	"mpbox/topology"
 )
@@ -181,11 +181,11 @@ func (m *Manager) lspsByName() map[string]topology.LSP {
 	return out
 }
 
-// allRead tells whether each PE of a set has been read at least once: before that
-// nothing is known of what it holds, and nothing is changed.
-func (m *Manager) allRead(pes map[string]bool) bool {
-	for name := range maps.Keys(pes) {
-		if p, ok := m.pes[name]; !ok || !p.read {
+// allRead tells whether each PE of a demand has been read at least once: before
+// that nothing is known of what it holds, and nothing is changed.
+func (m *Manager) allRead(d *plan.Demand) bool {
+	for _, pair := range slices.Concat(d.Forward, d.Reverse) {
+		if p, ok := m.pes[pair.Ingress]; !ok || !p.read {
 			return false
 		}
 	}
