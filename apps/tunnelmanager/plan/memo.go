@@ -20,7 +20,7 @@ type Memo struct {
 	trees  map[int32][]int32
 	cheap  map[[2]int32]pathList
 	beside map[string][]*route
-	found  map[string]pathList
+	found  map[string][]pathList
 	deep   map[string]deepList
 }
 
@@ -48,7 +48,7 @@ func (m *Memo) reset(ted *topology.TED, metric disjoint.Metric) {
 	*m = Memo{
 		ted: ted, metric: metric, net: compile(ted, metric),
 		trees: map[int32][]int32{}, cheap: map[[2]int32]pathList{}, beside: map[string][]*route{},
-		found: map[string]pathList{}, deep: map[string]deepList{},
+		found: map[string][]pathList{}, deep: map[string]deepList{},
 	}
 }
 
@@ -97,22 +97,38 @@ func (m *Memo) besides(level disjoint.Level, c *disjoint.Constraints, from, to i
 }
 
 // search asks path search for the routes of a shape that share least and cost
-// least; none where it finds none.
-func (m *Memo) search(s *shape, effort int) pathList {
+// least. Where these do not meet the level, the level's ladder is gone down: fewer
+// shared nodes may have been bought with a shared link. The set with the best score
+// comes first; none where there is no set.
+func (m *Memo) search(s *shape, effort int) []pathList {
 	key := string(binary.AppendUvarint([]byte(s.key), uint64(effort)))
 	if l, ok := m.found[key]; ok {
 		return l
 	}
-	l := pathList{routes: m.cheapestPair(s), sure: true}
-	if l.routes == nil {
-		l = m.find(s, effort)
+	var found []pathList
+	if routes := m.cheapestPair(s); routes != nil {
+		found = []pathList{{routes, true}}
+	} else {
+		for _, level := range ladder(s.level) {
+			l := m.find(s, level, effort)
+			if l.routes == nil || level == disjoint.None && len(found) > 0 {
+				break
+			}
+			found = append(found, l)
+			if m.net.rate(level, l.routes).worst == 0 {
+				break
+			}
+		}
+		slices.SortStableFunc(found, func(a, b pathList) int {
+			return m.net.rate(s.level, a.routes).compare(m.net.rate(s.level, b.routes))
+		})
 	}
-	m.found[key] = l
-	return l
+	m.found[key] = found
+	return found
 }
 
-func (m *Memo) find(s *shape, effort int) pathList {
-	q := disjoint.Query{Level: s.level, Metric: m.metric, Constraints: s.cons, K: len(s.pairs), Effort: effort}
+func (m *Memo) find(s *shape, level disjoint.Level, effort int) pathList {
+	q := disjoint.Query{Level: level, Metric: m.metric, Constraints: s.cons, K: len(s.pairs), Effort: effort}
 	for _, ps := range s.pairs {
 		q.From, q.To = append(q.From, ps.Ingress), append(q.To, ps.Egress)
 	}

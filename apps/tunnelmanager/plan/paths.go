@@ -10,9 +10,10 @@ import (
 // then what is found is optimal. Beyond, only the cheapest keepPaths are, and
 // those that path search adds.
 const (
-	allPaths   = 300
-	keepPaths  = 24
-	maxPathPop = 6000
+	allPaths  = 300
+	keepPaths = 24
+	// maxPathPop bounds the partial paths looked at, in small and in large networks.
+	maxPathPop, maxPathPopLarge = 6000, 1500
 )
 
 const unreachable = math.MaxInt64
@@ -187,8 +188,12 @@ func (n *network) pathsTowards(from, to int32, f filter, limit int, mask []uint6
 	s.start(n)
 	s.push(pathItem{at: from, f: dist[from], arc: -1, parent: -1})
 	var arcs []int32
+	limitPop := maxPathPopLarge
+	if n.small() {
+		limitPop = maxPathPop
+	}
 	for pops := 0; len(s.heap) > 0; pops++ {
-		if pops >= maxPathPop || len(found) >= limit {
+		if pops >= limitPop || len(found) >= limit {
 			return found, false
 		}
 		i := s.pop()

@@ -87,7 +87,6 @@ func (p *Planner) planFor(work []*demandState) {
 
 // place chooses for both directions of a demand.
 func (p *Planner) place(d *demandState) {
-	d.touched = true
 	for _, h := range d.halves {
 		p.lift(h)
 		p.put(h, p.choose(h))
@@ -102,20 +101,13 @@ func (p *Planner) choose(h *half) *set {
 	}
 	s := h.shape
 	p.bound(s)
-	if s.depth == 1 && (!s.complete() || !s.none && p.price(h, p.candidates(s)[0]).over > 0) {
-		p.deepen(s)
-	} else if s.depth == 2 {
-		p.deepen(s) // in case routes came in
-	}
 	h.limited = false
-	if best := p.pick(h); best != nil {
+	if best := p.pick(h); best != nil && p.goodEnough(h, best) {
 		return best
 	}
-	if s.depth == 1 {
-		p.deepen(s)
-		if best := p.pick(h); best != nil {
-			return best
-		}
+	p.deepen(s)
+	if best := p.pick(h); best != nil {
+		return best
 	}
 	if best := p.makeRoom(h); best != nil {
 		return best
@@ -125,6 +117,22 @@ func (p *Planner) choose(h *half) *set {
 		return best
 	}
 	return h.stay
+}
+
+// goodEnough tells that looking at more candidates for a half that is lifted would
+// hardly bring a better one: the best of them was looked at and no link is beyond
+// capacity; nothing new has to be signalled, or nothing that exists is unknown.
+func (p *Planner) goodEnough(h *half, best *set) bool {
+	pr := p.price(h, best)
+	if pr.over > 0 {
+		return false
+	}
+	if h.shape.complete() {
+		return true
+	}
+	return !p.net.small() && (best.stay || pr.changes <= len(best.carriers) && !slices.ContainsFunc(best.carriers, func(c *carrier) bool {
+		return len(c.existing) == 0 && c.fresh == 0
+	}))
 }
 
 // refuseLess takes back what was planned for a strict demand that cannot have

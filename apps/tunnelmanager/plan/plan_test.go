@@ -388,3 +388,19 @@ func TestCureForDualHomed(t *testing.T) {
 		t.Errorf("unmet %q", o.Unmet)
 	}
 }
+
+// Fewest shared nodes is not the best level: sharing the link s-a costs one node,
+// two ways without a common link share two.
+func TestLadderIsGoneDown(t *testing.T) {
+	links := []string{"s-a", "a-p cost=5", "a-q cost=5", "p-t cost=5", "q-t cost=5", "a-t name=a-t cost=50", "s-x cost=3", "s-y cost=3", "x-m cost=3", "y-m cost=3", "m-x2 cost=3", "m-y2 cost=3", "x2-n cost=3", "y2-n cost=3", "n-u cost=3", "n-v cost=3", "u-t cost=3", "v-t cost=3", "a-m down"}
+	for i := range 30 { // too large for all paths to be candidates
+		links = append(links, "s-z"+string(rune('a'+i%26))+string(rune('a'+i/26)))
+	}
+	ted := testNet(t, links...)
+	d := demand("d", 3, "s", "t")
+	d.Level = disjoint.Node
+	res := mustPlan(t, Input{Scope: Incremental, Owner: owner, TED: ted, Demands: []Demand{d}})
+	if o := res.Demands[0]; o.After != disjoint.Link {
+		t.Errorf("%s: three link-disjoint ways are there", show(res))
+	}
+}

@@ -54,10 +54,8 @@ type demandState struct {
 	current Assignment // as given
 	halves  [2]*half
 	before  disjoint.Level
-	gainWas float64
 	// broken: a slot lost the LSP that it is assigned to.
 	broken  bool
-	touched bool
 	refused bool // strict, and less was all there is
 }
 

@@ -8,13 +8,14 @@ import (
 // Work bounds of the search for less overload, in candidate sets priced. They are
 // no time limits, so that equal inputs give equal plans.
 const (
-	relieveEvals = 1_500_000 // while links are overloaded
+	relieveEvals = 1_000_000 // while links are overloaded
 	someEvals    = 100_000   // the same, in an incremental plan
 	tidyEvals    = 150_000   // only for fewer changes and cheaper paths
 	quietRounds  = 400       // rounds without success after which it ends
+	restarts     = 30        // kicks without success after which it ends
 	detours      = 200       // halves for which ways round overloaded links are sought
 	// The same for one demand at a time.
-	quickEvals, quickHalves, quickSearches, quickEffort = 2_500, 40, 2, 1000
+	quickEvals, quickHalves, quickSearches, quickEffort = 2_500, 40, 1, 500
 )
 
 // relieve looks for a better choice of all the halves together, after each was
@@ -31,6 +32,11 @@ func (p *Planner) relieve(work []*demandState) {
 	if len(ns.halves) == 0 {
 		return
 	}
+	if p.net.small() && !p.quick && (p.in.Scope == Redesign || p.over > 0) {
+		for _, h := range ns.halves {
+			p.deepen(h.shape)
+		}
+	}
 	ns.oneByOne(4)
 	switch {
 	case p.over > 0 && p.quick:
@@ -41,8 +47,10 @@ func (p *Planner) relieve(work []*demandState) {
 	case p.over > 0:
 		p.widen(&ns)
 		ns.run(relieveEvals)
+		ns.restart(relieveEvals)
 	case p.net.small() && p.in.Scope == Redesign:
 		ns.run(tidyEvals)
+		ns.restart(tidyEvals)
 	}
 	ns.sendBack()
 }
@@ -209,6 +217,51 @@ func (p *Planner) widen(ns *neighbourhood) {
 	}
 }
 
+// restart leaves the optimum that was found, which may be one of many, by choosing
+// for some halves at random, and keeps what comes out better. Only where the
+// network is small enough that this pays.
+func (ns *neighbourhood) restart(evals int) {
+	p := ns.p
+	if !p.net.small() || len(ns.halves) < 2 {
+		return
+	}
+	best := p.total
+	was := make([]*set, len(ns.halves))
+	keep := func() {
+		for i, h := range ns.halves {
+			was[i] = h.chosen
+		}
+	}
+	keep()
+	limit := p.evals + evals
+	for kicks := 0; kicks < restarts && p.evals < limit; kicks++ {
+		ns.kick()
+		ns.oneByOne(2)
+		ns.run(limit - p.evals)
+		if p.total.less(best) {
+			best, kicks = p.total, -1
+			keep()
+			continue
+		}
+		for _, h := range ns.halves {
+			p.lift(h)
+		}
+		for i, h := range ns.halves {
+			p.put(h, was[i])
+		}
+	}
+}
+
+// kick chooses at random for some halves.
+func (ns *neighbourhood) kick() {
+	for range 2 + len(ns.halves)/3 {
+		h := ns.halves[ns.rnd.IntN(len(ns.halves))]
+		was := h.chosen
+		ns.p.lift(h)
+		ns.p.put(h, ns.any(h, was))
+	}
+}
+
 func (ns *neighbourhood) run(evals int) {
 	p := ns.p
 	if len(ns.halves) < 2 {
@@ -255,6 +308,9 @@ func (ns *neighbourhood) run(evals int) {
 
 // any gives some candidate of a half that keeps the limits, or s.
 func (ns *neighbourhood) any(h *half, s *set) *set {
+	if h.before.compare(h.shape.best) < 0 {
+		return s // it stays, see pick
+	}
 	all := ns.p.candidates(h.shape)
 	c := all[ns.rnd.IntN(len(all))]
 	if !ns.p.feasible(h, c) {

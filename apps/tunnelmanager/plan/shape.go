@@ -34,6 +34,7 @@ type shape struct {
 	tuples []tuple
 	sets   []*set
 	found  []*route
+	seeds  []pathList // found, and what was found on the way
 	// extra are routes that a search for less loaded ones added, by slot.
 	extra [][]*route
 }
@@ -127,12 +128,12 @@ func (p *Planner) search(s *shape) {
 		return
 	}
 	s.depth = 1
-	l := p.memo.search(s, p.effort)
-	s.found, s.exact = l.routes, l.sure
-	if s.found == nil {
+	s.seeds = p.memo.search(s, p.effort)
+	if len(s.seeds) == 0 {
 		s.none = true
 		return
 	}
+	s.found, s.exact = s.seeds[0].routes, s.seeds[0].sure
 	s.best = p.net.rate(s.level, s.found)
 	s.tuples = []tuple{{s.found, costOf(s.found)}}
 }
@@ -276,8 +277,8 @@ func (p *Planner) pools(s *shape) (pools [][]*route, all bool) {
 		}
 		if !complete {
 			for j := i; j < len(s.pairs) && s.pairs[j] == ps; j++ {
-				if s.found != nil {
-					add(s.found[j])
+				for _, l := range s.seeds {
+					add(l.routes[j])
 				}
 				if s.extra != nil {
 					for _, r := range s.extra[j] {
@@ -299,7 +300,10 @@ func (p *Planner) pools(s *shape) (pools [][]*route, all bool) {
 // slot of the group could keep, and beside all but one of what was found: without
 // these, keeping an LSP that is there could look worse than it is.
 func (p *Planner) complements(s *shape, i int) []*route {
-	const most = 12
+	most := 12
+	if p.quick {
+		most = 4
+	}
 	var beside [][]*route
 	for j, ps := range s.pairs {
 		if j > 0 && s.pairs[j-1] == ps {
