@@ -67,14 +67,15 @@ func newBrancher(s *search) *brancher {
 	}
 }
 
-// solved tells whether the flow alone gives the best set.
-func (b *brancher) solved() bool {
-	bound, ok := b.relax(b.root())
+// solved gives the cost of the cheapest flow, and tells whether that alone gives
+// the best set.
+func (b *brancher) solved() (bound cost, ok bool) {
+	bound, ok = b.relax(b.root())
 	if !ok {
-		return false
+		return zero, false
 	}
 	got := b.parts.split(b.f, b.root(), bound)
-	return got.found && !bound.less(got.cost)
+	return bound, got.found && !bound.less(got.cost)
 }
 
 // run improves s.best and reports whether it proved it the best.

@@ -127,9 +127,12 @@ func TestConstraintsEqualBruteForce(t *testing.T) {
 				want, ok = key, true
 			}
 		})
-		for _, only := range []method{0, onlyBranch} {
+		for _, only := range []method{0, onlyBranch, onlyConflicts} {
 			if level == None && c.MaxDelaySpread == 0 && only != 0 {
 				continue
+			}
+			if only == onlyConflicts && c.MaxDelaySpread > 0 {
+				continue // it knows nothing of the spread, and says so
 			}
 			got, err := find(ted, Query{From: []string{ted.Nodes()[from].Name}, To: []string{ted.Nodes()[to].Name}, K: k, Level: level, Constraints: c, Metric: MetricTE}, only)
 			if !ok {

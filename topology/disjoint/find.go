@@ -51,6 +51,7 @@ type method uint8
 const (
 	onlySets method = 1 + iota
 	onlyBranch
+	onlyConflicts
 )
 
 // solution is a set of paths; its cost is infinite while there is none.
@@ -88,12 +89,13 @@ func newSearch(t *topology.TED, q *Query) (*search, error) {
 	return s, err
 }
 
-// enumerateLimit is how many simple paths of a pair are listed at most: where
-// there are no more, the best set of them is searched directly.
-const enumerateLimit = 2000
+// Where a pair has no more simple paths than many, these are listed and their
+// sets searched; where it has no more than few, that comes first.
+const few, many = 200, 2000
 
-// run finds the best set: by one flow where that is enough, else by a search of
-// all sets of paths where these are few, else by branch and bound.
+// run finds the best set: by one flow where that is enough, else by the methods
+// that fit, one after the other, until one of them ends. Each has a share of the
+// effort, and starts from the best set so far.
 func (s *search) run() error {
 	for _, p := range s.pairs {
 		if s.hopsTo(int32(p.to))[p.from] < 0 {
@@ -104,42 +106,72 @@ func (s *search) run() error {
 		return s.shortest()
 	}
 	b := newBrancher(s)
-	if s.only == 0 && b.solved() {
+	flow, solved := b.solved()
+	if s.only == 0 && solved {
 		s.exact = true
 		return nil
 	}
+	branch := step{2, func() (bool, error) { return b.run(), nil }}
+	sets := step{2, func() (bool, error) { return s.sets(many) }}
+	meet := step{2, func() (bool, error) { return newConflicts(s, flow).run(), nil }}
+	start := step{4, s.greedy}
+	quick := step{8, func() (bool, error) { return s.sets(few) }}
 	// The bounds of branch and bound are sharp in links and nodes; they know little
 	// of SRLGs and nothing of the constraints on whole paths.
-	sharp := !s.level.srlgs() && !s.c.onPaths()
-	if !sharp && s.only != onlyBranch || s.only == onlySets {
-		if done, err := s.small(); done || err != nil {
-			return err
+	steps := []step{start, branch, sets}
+	switch {
+	case s.level.srlgs() && !s.c.onPaths():
+		steps = []step{quick, start, meet, branch, sets}
+	case s.level.srlgs():
+		steps = []step{quick, start, sets, meet, branch}
+	case s.c.onPaths():
+		steps = []step{quick, start, sets, branch}
+	}
+	switch s.only {
+	case onlySets:
+		steps = []step{sets}
+	case onlyBranch:
+		steps = []step{start, branch}
+	case onlyConflicts:
+		steps = []step{start, meet}
+	}
+	for i, st := range steps {
+		if i == len(steps)-1 {
+			st.part = 1
 		}
-	}
-	if p, enough := s.greedy(); !enough {
-		return s.tooFew(p, -1)
-	}
-	whole := s.budget
-	if s.exact = b.run(); !s.exact && sharp && s.only == 0 {
-		s.budget = whole / 4
-		if done, err := s.small(); done || err != nil {
-			return err
+		if done, err := s.spend(st); done || err != nil {
+			s.exact = done && err == nil
+			if err != nil {
+				return err
+			}
+			break
 		}
 	}
 	return s.unfound()
 }
 
-// small lists all paths where there are few and searches their sets; done is
-// false where there are too many.
-func (s *search) small() (done bool, err error) {
-	whole := s.budget
-	defer func() { s.budget = min(s.budget, whole-1) }()
-	s.budget = whole / 4
+// step is a method with its part of what is left of the effort: one half, ….
+type step struct {
+	part int
+	work func() (done bool, err error)
+}
+
+// spend lets a step use its part of the effort; what it leaves is for the others.
+func (s *search) spend(st step) (done bool, err error) {
+	rest := s.budget - s.budget/st.part
+	s.budget -= rest
+	done, err = st.work()
+	s.budget = rest + max(0, s.budget)
+	return done, err
+}
+
+// sets lists all paths where there are not more than limit of a pair, and searches
+// their sets; done is false where there are more, or the effort was not enough.
+func (s *search) sets(limit int) (done bool, err error) {
 	var lists [][]candidate
 	for _, p := range s.pairs {
-		list, ok := s.enumerate(p, enumerateLimit)
+		list, ok := s.enumerate(p, limit)
 		if !ok {
-			s.budget += whole * 3 / 4
 			return false, nil
 		}
 		if len(list) < p.n {
@@ -147,12 +179,7 @@ func (s *search) small() (done bool, err error) {
 		}
 		lists = append(lists, list)
 	}
-	s.budget += whole / 4
-	if s.exact = s.choose(lists); !s.exact {
-		s.budget += whole / 2
-		return false, nil
-	}
-	return true, s.unfound()
+	return s.choose(lists), nil
 }
 
 // shortest lists the shortest paths of each pair on its own.

@@ -7,9 +7,8 @@ import "time"
 // ends at its limit. In SRLGs it counts every link of a group, not the group
 // once: that is an upper bound.
 //
-// It reports a pair, and false, when it is certain that the pair has fewer paths
-// than asked for.
-func (s *search) greedy() (short pair, enough bool) {
+// It is never done, but certain when a pair has fewer paths than asked for.
+func (s *search) greedy() (done bool, err error) {
 	t := newTally(s)
 	var paths [][]int32
 	for _, p := range s.pairs {
@@ -21,8 +20,11 @@ func (s *search) greedy() (short pair, enough bool) {
 			}
 			y := s.newYen(p.from, p.to, weight)
 			path, all := s.nextAllowed(y, p, own, paths)
+			if all {
+				return true, s.tooFew(p, -1)
+			}
 			if path == nil {
-				return p, !all
+				return false, nil
 			}
 			own = append(own, path)
 			paths = append(paths, path)
@@ -30,7 +32,7 @@ func (s *search) greedy() (short pair, enough bool) {
 		}
 	}
 	s.offer(paths)
-	return pair{}, true
+	return false, nil
 }
 
 // weight is what a path of a pair pays at most for an arc and for the node that

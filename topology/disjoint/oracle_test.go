@@ -340,13 +340,13 @@ func compareWithBrute(t *testing.T, ted *topology.TED, from, to []int, level Lev
 		return true
 	}
 	want, found := bruteBest(ted, lists, slots, level, ends, symmetric)
-	for _, only := range []method{0, onlySets, onlyBranch} {
-		if only == onlyBranch && level == None {
-			continue // the only method there
+	for _, only := range []method{0, onlySets, onlyBranch, onlyConflicts} {
+		if only >= onlyBranch && level == None {
+			continue // k shortest paths are listed
 		}
 		got, err := find(ted, q, only)
-		if only == onlyBranch && level.srlgs() && (err == nil && !got.Exact || errors.Is(err, ErrEffort)) {
-			continue // its bounds are weak in SRLGs: it may end at its limit and say so
+		if (only == onlyConflicts || only == onlyBranch && level.srlgs()) && (err == nil && !got.Exact || errors.Is(err, ErrEffort)) {
+			continue // where its bounds are weak it may end at its limit and say so
 		}
 		if !same(t, ted, from, to, level, ends, got, err, want, found) {
 			t.Logf("by method %d", only)
