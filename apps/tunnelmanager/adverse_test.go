@@ -147,3 +147,102 @@ func TestStaleProposalIsNotApproved(t *testing.T) {
 		}
 	})
 }
+
+// Operations that wait for a PE to be read are taken back by observe mode.
+func TestObserveTakesBackWhatHasNotBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		m, stop := n.start(Auto, SteerFTN, nil, nil)
+		defer stop()
+		settle(2 * time.Second)
+		n.mu.Lock()
+		for _, r := range n.pes {
+			r.slow = 4 * time.Second
+		}
+		n.mu.Unlock()
+		settle(5500 * time.Millisecond) // a reading has begun
+		m.Put(conn(1, 2))
+		settle(time.Second)
+		if err := m.SetMode(t.Context(), "ann", Observe); err != nil {
+			t.Fatal(err)
+		}
+		before := [2]int{len(n.pes["pe1"].sets()), len(n.pes["pe2"].sets())}
+		settle(30 * time.Second)
+		for name, r := range n.pes {
+			if ops := r.sets(); len(ops) > 0 {
+				t.Errorf("%s in observe mode: %v (before: %v)", name, ops, before)
+			}
+		}
+		if err := m.SetMode(t.Context(), "ann", Auto); err != nil {
+			t.Fatal(err)
+		}
+		settle(time.Minute)
+		if got := states(m); got[BindingVerified] != 4 {
+			t.Errorf("in auto mode again: %v", got)
+		}
+	})
+}
+
+// After a restart the marks on the bridges stay as they were, also while a PE has
+// not been read: what rides its default LSP is not marked.
+func TestRestartMarksNothingNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		store := &memory{values: map[string]any{}}
+		m, stop := n.start(Auto, SteerClass, store, nil)
+		m.Put(conn(1, 2))
+		settle(10 * time.Second)
+		if got := states(m); got[BindingVerified] != 4 {
+			t.Fatalf("bindings: %v", got)
+		}
+		stop()
+		before, _ := n.edge.Rules(t.Context())
+		n.edge.set = func(rules []EdgeRule) {
+			for _, r := range rules {
+				if r != before.Rules[r.ID] {
+					t.Errorf("rule %+v, before the restart %+v", r, before.Rules[r.ID])
+				}
+			}
+		}
+		n.pes["pe1"].dead = true
+		n.pes["pe2"].slow = 3 * time.Second
+		_, stop = n.start(Auto, SteerClass, store, nil)
+		defer stop()
+		settle(10 * time.Second)
+		n.mu.Lock()
+		n.pes["pe1"].dead = false
+		n.mu.Unlock()
+		settle(10 * time.Second)
+		if after, _ := n.edge.Rules(t.Context()); len(after.Rules) != len(before.Rules) {
+			t.Errorf("%d rules, before %d", len(after.Rules), len(before.Rules))
+		}
+	})
+}
+
+// A class stays on the PE while a bridge may mark with it: one that was just told
+// to, and one that does not answer.
+func TestClassStaysWhileABridgeMayMark(t *testing.T) {
+	m := &Manager{cfg: Config{Owner: "mpbox/lab/"}, edge: &bridges{}}
+	m.attachments = map[string]Attachment{"ce1": {Name: "ce1"}}
+	r := EdgeRule{ID: 1, Attachment: "ce1", Mark: true, DSCP: 3}
+	for _, tc := range []struct {
+		why  string
+		sent map[uint64]EdgeRule
+		have EdgeState
+		want bool
+	}{
+		{"told, not read back", map[uint64]EdgeRule{1: r}, EdgeState{Attachments: map[string]bool{"ce1": true}}, true},
+		{"bridge does not answer", nil, EdgeState{}, true},
+		{"read back", nil, EdgeState{Attachments: map[string]bool{"ce1": true}, Rules: map[uint64]EdgeRule{1: r}}, true},
+		{"gone", nil, EdgeState{Attachments: map[string]bool{"ce1": true}}, false},
+	} {
+		m.sent, m.edgeOf = tc.sent, tc.have
+		if got := m.marked("mpbox/lab/class/ce1/3/10.2.0.0/16"); got != tc.want {
+			t.Errorf("%s: marked %v", tc.why, got)
+		}
+	}
+	m.attachments, m.edgeOf = nil, EdgeState{}
+	if m.marked("mpbox/lab/class/ce1/3/10.2.0.0/16") {
+		t.Error("an attachment that is not configured any more keeps its classes")
+	}
+}

@@ -46,6 +46,12 @@ func (t *classTable) set(p plan.Pair, lsp string, dscp uint8) {
 
 func newClassTable() *classTable { return &classTable{byPair: map[plan.Pair]map[string]uint8{}} }
 
+// has tells whether an LSP has a class.
+func (t *classTable) has(p plan.Pair, lsp string) bool {
+	_, ok := t.byPair[p][lsp]
+	return ok
+}
+
 // get gives the class of an LSP, handing one out where it has none; not ok when
 // all are in use.
 func (t *classTable) get(p plan.Pair, lsp string) (uint8, bool) {

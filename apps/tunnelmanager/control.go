@@ -32,8 +32,23 @@ func (m *Manager) SetMode(ctx context.Context, actor string, mode Mode) error {
 		m.log.Info("mode changed", zap.String("from", string(m.mode)), zap.String("to", string(mode)), zap.String("actor", actor))
 		m.record(now, Change{Actor: actor, Action: "mode", Subject: string(mode), Detail: "was " + string(m.mode), Result: ResultOK})
 		m.mode, m.dirty = mode, true
+		if mode == Observe {
+			m.takeBack()
+		}
 		m.save("mode", mode)
 	})
+}
+
+// takeBack takes from the workers the operations that they have not begun: a PE
+// that is being read would be given them later.
+func (m *Manager) takeBack() {
+	for _, p := range m.pes {
+		select {
+		case <-p.worker.ops:
+			p.busy = false
+		default:
+		}
+	}
 }
 
 // SetLimits changes the thresholds, from now on and over restarts.

@@ -54,11 +54,12 @@ type desiredRule struct {
 	// packets may be marked.
 	pe    string
 	needs []string
+	flow  string // its binding's name
 }
 
 // rule adds an edge rule that a binding is read back by.
 func (d *desired) rule(b *Binding, r desiredRule) {
-	r.ID = r.Key()
+	r.ID, r.flow = r.Key(), b.Name
 	d.rules[r.ID] = r
 	b.rules = append(b.rules, r.ID)
 }
@@ -76,6 +77,9 @@ type desireInput struct {
 	isDefault func(plan.Pair, string) bool
 	// ride tells which LSP a flow is bound to now; "" for none.
 	ride func(name string) string
+	// read tells whether a PE has been read: before, no class is handed out, since
+	// the LSP may be its default one, and nothing else is known of what it maps.
+	read func(pe string) bool
 	// classes are the DSCP values in use: "pe lsp" -> DSCP.
 	classes *classTable
 }
@@ -159,6 +163,10 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 			Src: host(f.Src.Addr()), Dst: host(f.Dst.Addr()), SrcPort: f.Src.Port(), DstPort: f.Dst.Port(),
 		}
 		put(d.ftns, b.PE, b.FTN, topology.FTN{Name: b.FTN, LSP: lsp, FEC: b.FEC})
+		d.rule(b, desiredRule{EdgeRule: count})
+		return
+	}
+	if !in.classes.has(pair, lsp) && !in.read(b.PE) {
 		d.rule(b, desiredRule{EdgeRule: count})
 		return
 	}

@@ -83,6 +83,7 @@ type router struct {
 	log     []string
 	refuse  func(driver.Op) error
 	dead    bool
+	slow    time.Duration // what a reading takes
 	pending map[string]time.Time
 }
 
@@ -95,6 +96,11 @@ func (r *router) Close() error { return nil }
 func (r *router) State(context.Context) (driver.State, error) {
 	r.net.mu.Lock()
 	defer r.net.mu.Unlock()
+	if d := r.slow; d > 0 {
+		r.net.mu.Unlock()
+		time.Sleep(d)
+		r.net.mu.Lock()
+	}
 	if r.dead {
 		return driver.State{}, &driver.Error{PE: r.name, Step: "read", Kind: driver.ErrUnreachable, Remedy: "look at the cable"}
 	}
@@ -203,11 +209,15 @@ type bridges struct {
 	mu    sync.Mutex
 	rules map[uint64]EdgeRule
 	up    bool
+	set   func([]EdgeRule) // looks at what is set; may be nil
 }
 
 func (b *bridges) SetRules(_ context.Context, rules []EdgeRule) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.set != nil {
+		b.set(rules)
+	}
 	b.rules = map[uint64]EdgeRule{}
 	for _, r := range rules {
 		b.rules[r.ID] = r

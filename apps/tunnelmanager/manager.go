@@ -78,6 +78,7 @@ type state struct {
 	wanted  map[string]time.Time // since when an owned LSP is not wanted
 	binding map[string]*Binding
 	rode    map[string]string // LSP of a flow before the restart, by binding name
+	before  map[string]bool   // flows that were bound before the restart, by binding name
 	saved   map[uint64]savedBound
 	// restored are the store's keys of connections from before the restart.
 	restored map[string]bool
@@ -148,7 +149,7 @@ func New(cfg Config, conns map[string]Conn, edge Edge, store Store, log *zap.Log
 			attachments: map[string]Attachment{}, steer: map[string]Steer{},
 			conns: map[uint64]*Connection{}, demands: map[string]*demandState{}, specs: map[string]topology.LSP{},
 			asked: map[string]time.Time{}, classes: newClassTable(), pes: map[string]*peState{},
-			wanted: map[string]time.Time{}, binding: map[string]*Binding{}, rode: map[string]string{}, saved: map[uint64]savedBound{}, restored: map[string]bool{}, unsaved: map[string]any{}, sent: map[uint64]EdgeRule{},
+			wanted: map[string]time.Time{}, binding: map[string]*Binding{}, rode: map[string]string{}, before: map[string]bool{}, saved: map[uint64]savedBound{}, restored: map[string]bool{}, unsaved: map[string]any{}, sent: map[uint64]EdgeRule{},
 			ted: cfg.Topology, dirty: true, audit: audit{limit: maxChanges},
 		},
 	}

@@ -122,7 +122,7 @@ func (m *Manager) Bound() ([]Bound, error) {
 			return err
 		}
 		for name, lsp := range b.Rides {
-			m.rode[name] = lsp
+			m.rode[name], m.before[name] = lsp, true
 		}
 		out = append(out, b)
 		m.restored[key] = true

@@ -114,7 +114,7 @@ func (m *Manager) reconcile(now time.Time, edge chan<- []EdgeRule, w *wake) {
 	}
 	m.want = desire(desireInput{
 		owner: m.cfg.Owner, groups: m.groups, assignments: assignments, specs: m.specs, attachments: m.attachments,
-		steer: m.steer, classes: m.classes, ride: m.ride,
+		steer: m.steer, classes: m.classes, ride: m.ride, read: func(pe string) bool { return m.pes[pe] != nil && m.pes[pe].read },
 		isDefault: func(p plan.Pair, name string) bool { l, ok := m.defaultLSP(p); return ok && l == name },
 	})
 	// A demand that just lost its last connection keeps its LSPs for a while.
@@ -318,7 +318,7 @@ func (m *Manager) mapped(r desiredRule) bool {
 		return false
 	}
 	if !pe.read {
-		return true // after a restart: what was marked before stays marked
+		return m.before[r.flow] // after a restart: what was marked stays marked
 	}
 	for _, name := range r.needs {
 		want := m.want.ftns[r.pe][name]
@@ -329,16 +329,23 @@ func (m *Manager) mapped(r desiredRule) bool {
 	return true
 }
 
-// marked tells whether an edge bridge may still mark packets for a class FTN:
-// "…class/<attachment>/<dscp>/<prefix>".
+// marked tells whether an edge bridge may mark packets for a class FTN,
+// "…class/<attachment>/<dscp>/<prefix>": by what was read back, by what it was told
+// last, or because it does not answer.
 func (m *Manager) marked(ftn string) bool {
 	rest, ok := strings.CutPrefix(ftn, m.cfg.Owner+"class/")
 	if !ok {
 		return false
 	}
-	for _, r := range m.edgeOf.Rules {
-		if r.Mark && !r.FromPE && strings.HasPrefix(rest, r.Attachment+"/"+strconv.Itoa(int(r.DSCP))+"/") {
-			return true
+	at, _, _ := strings.Cut(rest, "/")
+	if _, known := m.attachments[at]; m.edge != nil && known && !m.edgeOf.Attachments[at] {
+		return true
+	}
+	for _, rules := range []map[uint64]EdgeRule{m.edgeOf.Rules, m.sent} {
+		for _, r := range rules {
+			if r.Mark && !r.FromPE && strings.HasPrefix(rest, r.Attachment+"/"+strconv.Itoa(int(r.DSCP))+"/") {
+				return true
+			}
 		}
 	}
 	return false
