@@ -98,19 +98,23 @@ func (f *flows) drain() {
 	}
 }
 
-// resync tells of every connection that could be steered, after events were lost.
+// resync tells of every connection that could be steered, after events were lost;
+// ends were among them, so all others are over.
 func (f *flows) resync() {
 	f.log.Warn("detector events were lost; telling the tunnel manager of all connections anew")
 	var after detector.ConnID
+	live := map[uint64]bool{}
 	for more := true; more; {
 		var page []detector.Connection
 		f.tap.mu.Lock()
 		page, after, more = f.tap.tracker.Connections(after, 1000, detector.Filter{Live: true, MinSubflows: 2})
 		f.tap.mu.Unlock()
 		for i := range page {
+			live[uint64(page[i].ID)] = true
 			f.manager.Put(f.translate(&page[i]))
 		}
 	}
+	f.manager.Retain(live)
 }
 
 func (f *flows) list(c *detector.Connection, now time.Time) {

@@ -246,3 +246,85 @@ func TestClassStaysWhileABridgeMayMark(t *testing.T) {
 		t.Error("an attachment that is not configured any more keeps its classes")
 	}
 }
+
+// An LSP is released though its PE's name begins with another's and a hyphen.
+func TestReleaseWithPENamesThatContainEachOther(t *testing.T) {
+	m := &Manager{cfg: Config{Owner: "mpbox/lab/"}}
+	now := time.Now()
+	lsp := topology.LSP{Name: "mpbox/lab/pe1-b-pe2/1", Ingress: "pe1-b"}
+	m.pes = map[string]*peState{"pe1": {PE: PE{Name: "pe1"}, read: true, reachable: true, state: driver.State{At: now}},
+		"pe1-b": {PE: PE{Name: "pe1-b"}, read: true, reachable: true, state: driver.State{At: now, LSPs: []topology.LSP{lsp}}}}
+	m.wanted = map[string]time.Time{lsp.Name: now.Add(-time.Minute), "mpbox/lab/pe1-pe2/1": now}
+	m.asked = map[string]time.Time{lsp.Name: now.Add(-time.Minute), "mpbox/lab/pe1-pe2/1": now, "mpbox/lab/pe1-pe2/2": now.Add(-time.Minute)}
+	m.forgetNames(m.lspsByName(), now)
+	if len(m.wanted) != 1 || m.wanted[lsp.Name].IsZero() {
+		t.Errorf("unwanted since %v", m.wanted)
+	}
+	if len(m.asked) != 2 || m.asked[lsp.Name].IsZero() {
+		t.Errorf("asked at %v", m.asked)
+	}
+}
+
+// What was told is kept and shown when the call returns, and a call after the end
+// does not wait for ever.
+func TestCallsAreKeptWhenTheyReturn(t *testing.T) {
+	n := newNetwork(t)
+	store := &memory{values: map[string]any{}}
+	m, stop := n.start(Observe, SteerFTN, store, nil)
+	for i := range 200 {
+		mode := []Mode{Suggest, Observe}[i%2]
+		if err := m.SetMode(t.Context(), "ann", mode); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.View().Mode; got != mode {
+			t.Fatalf("shows %s, told %s", got, mode)
+		}
+	}
+	stop()
+	if _, err := m.Approve(t.Context(), "ann", "p1"); !errors.Is(err, ErrStopped) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+// Connections whose end was lost are forgotten when all live ones are told anew.
+func TestRetainForgetsWhatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		m, stop := n.start(Auto, SteerFTN, nil, nil)
+		defer stop()
+		m.Put(conn(1, 2))
+		m.Put(conn(2, 2))
+		settle(5 * time.Second)
+		m.Put(conn(3, 2))
+		m.Retain(map[uint64]bool{2: true})
+		m.Put(conn(4, 2))
+		settle(5 * time.Second)
+		left := map[uint64]int{}
+		for _, b := range m.View().Bindings {
+			left[b.Connection]++
+		}
+		if len(left) != 2 || left[2] != 4 || left[4] != 4 {
+			t.Errorf("bindings by connection: %v", left)
+		}
+	})
+}
+
+// The number of a plan is not used again after a restart: the audit names plans.
+func TestPlanNumbersGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		store := &memory{values: map[string]any{}}
+		m, stop := n.start(Suggest, SteerFTN, store, nil)
+		m.Put(conn(1, 2))
+		settle(5 * time.Second)
+		first := m.View().Plans[0].ID
+		stop()
+		m, stop = n.start(Suggest, SteerFTN, store, nil)
+		defer stop()
+		m.Put(conn(1, 2))
+		settle(5 * time.Second)
+		if again := m.View().Plans[0].ID; again == first {
+			t.Errorf("two plans %s", again)
+		}
+	})
+}

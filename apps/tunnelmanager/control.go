@@ -17,6 +17,7 @@ import (
 // What callers of the control methods decide by.
 var (
 	ErrNoPlan      = errors.New("no such plan")
+	ErrStopped     = errors.New("the tunnel manager has stopped")
 	ErrNotProposed = errors.New("plan does not wait for approval")
 )
 

@@ -43,11 +43,13 @@ type Manager struct {
 	edge Edge
 	log  *zap.Logger
 
-	mu      sync.Mutex // guards pending
+	mu      sync.Mutex // guards pending and live
 	pending map[uint64]*Connection
-	kick    chan struct{} // one slot: pending is not empty
+	live    map[uint64]bool // of Retain, until it is taken; nil if there was none
+	kick    chan struct{}   // one slot: pending is not empty
 
-	calls   chan func(time.Time)
+	calls   chan call
+	stopped chan struct{} // closed when Run's goroutine has ended
 	reports chan peReport
 	edges   chan edgeReport
 	view    atomic.Pointer[View]
@@ -143,7 +145,7 @@ func New(cfg Config, conns map[string]Conn, edge Edge, store Store, log *zap.Log
 	m := &Manager{
 		cfg: cfg, edge: edge, log: log,
 		pending: map[uint64]*Connection{}, kick: make(chan struct{}, 1),
-		calls: make(chan func(time.Time)), reports: make(chan peReport, len(cfg.PEs)), edges: make(chan edgeReport, 1),
+		calls: make(chan call), stopped: make(chan struct{}), reports: make(chan peReport, len(cfg.PEs)), edges: make(chan edgeReport, 1),
 		state: state{
 			store: store, mode: cfg.Mode, limits: cfg.Thresholds, notify: func(Notice) {},
 			attachments: map[string]Attachment{}, steer: map[string]Steer{},
@@ -183,25 +185,51 @@ func (m *Manager) Put(c Connection) { m.post(c.ID, &c) }
 // Remove tells that a connection has ended.
 func (m *Manager) Remove(id uint64) { m.post(id, nil) }
 
+// Retain tells which connections there are, after ends may have been missed: those
+// that were told of before and are not among them have ended.
+func (m *Manager) Retain(live map[uint64]bool) {
+	m.mu.Lock()
+	m.live = live
+	for id := range m.pending {
+		if !live[id] {
+			m.pending[id] = nil
+		}
+	}
+	m.mu.Unlock()
+	m.wake()
+}
+
 func (m *Manager) post(id uint64, c *Connection) {
 	m.mu.Lock()
 	m.pending[id] = c
 	m.mu.Unlock()
+	m.wake()
+}
+
+func (m *Manager) wake() {
 	select {
 	case m.kick <- struct{}{}:
 	default:
 	}
 }
 
-// call runs f in Run's goroutine and waits for it.
+// call is a function that Run's goroutine is asked to run.
+type call struct {
+	f    func(now time.Time)
+	done chan struct{} // closed when what f did is kept and shown
+}
+
+// call runs f in Run's goroutine and waits until what it did is kept and shown.
 func (m *Manager) call(ctx context.Context, f func(now time.Time)) error {
-	done := make(chan struct{})
+	c := call{f, make(chan struct{})}
 	select {
-	case m.calls <- func(now time.Time) { f(now); close(done) }:
+	case m.calls <- c:
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-m.stopped:
+		return ErrStopped
 	}
-	<-done
+	<-c.done
 	return nil
 }
 
@@ -240,12 +268,14 @@ const (
 func (m *Manager) loop(ctx context.Context, edgeRules chan<- []EdgeRule) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer close(m.stopped)
 	for {
+		var asked call
 		select {
 		case <-ctx.Done():
 			return nil
-		case f := <-m.calls:
-			f(time.Now())
+		case asked = <-m.calls:
+			asked.f(time.Now())
 		case r := <-m.reports:
 			m.onPE(r, time.Now())
 		case r := <-m.edges:
@@ -258,6 +288,9 @@ func (m *Manager) loop(ctx context.Context, edgeRules chan<- []EdgeRule) error {
 		now := time.Now()
 		next := m.step(now, edgeRules)
 		m.flush()
+		if asked.done != nil {
+			close(asked.done)
+		}
 		timer.Reset(max(quiet, next.Sub(now)))
 	}
 }
@@ -280,9 +313,16 @@ func (m *Manager) drain() {
 
 func (m *Manager) takePending() {
 	m.mu.Lock()
-	p := m.pending
-	m.pending = make(map[uint64]*Connection)
+	p, live := m.pending, m.live
+	m.pending, m.live = make(map[uint64]*Connection), nil
 	m.mu.Unlock()
+	if live != nil {
+		for id := range m.conns {
+			if _, news := p[id]; !news && !live[id] {
+				p[id] = nil
+			}
+		}
+	}
 	for id, c := range p {
 		if c == nil {
 			m.forget(m.conns[id])

@@ -70,6 +70,9 @@ func (m *Manager) load() error {
 	} else if ok && mode.Valid() {
 		m.mode = mode
 	}
+	if _, err := m.store.Load("plans", &m.planSeq); err != nil {
+		return err
+	}
 	var classes []savedClass
 	if _, err := m.store.Load("classes", &classes); err != nil {
 		return err

@@ -129,6 +129,7 @@ func (m *Manager) reconcile(now time.Time, edge chan<- []EdgeRule, w *wake) {
 		return
 	}
 	m.dropSpecs()
+	m.forgetNames(have, now)
 	m.flush()
 	for _, name := range sortedKeys(m.pes) {
 		m.reconcilePE(m.pes[name], have, now, w)
@@ -150,7 +151,6 @@ func (m *Manager) reconcile(now time.Time, edge chan<- []EdgeRule, w *wake) {
 }
 
 func (m *Manager) reconcilePE(p *peState, have map[string]topology.LSP, now time.Time, w *wake) {
-	m.forgetNames(p)
 	for name, h := range p.held {
 		if !now.Before(h.until) {
 			delete(p.held, name)
@@ -195,23 +195,15 @@ func (m *Manager) reconcilePE(p *peState, have map[string]topology.LSP, now time
 	}
 }
 
-// forgetNames drops what was noted of LSPs that a PE no longer has.
-func (m *Manager) forgetNames(p *peState) {
-	if !p.read || !p.reachable {
-		return
-	}
-	have := map[string]bool{}
-	for _, l := range p.state.LSPs {
-		have[l.Name] = true
-	}
-	prefix := m.cfg.Owner + p.Name + "-"
+// forgetNames drops what was noted of LSPs that no PE has.
+func (m *Manager) forgetNames(have map[string]topology.LSP, now time.Time) {
 	for name := range m.wanted {
-		if strings.HasPrefix(name, prefix) && !have[name] {
+		if _, ok := have[name]; !ok {
 			delete(m.wanted, name)
 		}
 	}
 	for name, at := range m.asked {
-		if strings.HasPrefix(name, prefix) && !have[name] && p.state.At.Sub(at) > signalGrace {
+		if _, ok := have[name]; !ok && now.Sub(at) > signalGrace {
 			delete(m.asked, name)
 		}
 	}

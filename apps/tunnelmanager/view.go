@@ -209,9 +209,10 @@ func (m *Manager) scoreNow(g *demandGroup, d *demandState) (disjoint.Level, disj
 	return level, shared
 }
 
-// Approve has a proposed plan carried out.
+// addPlan keeps a plan under the next number, which goes on over restarts.
 func (m *Manager) addPlan(p *Plan) {
 	m.planSeq++
+	m.save("plans", m.planSeq)
 	p.ID = fmt.Sprintf("p%d", m.planSeq)
 	m.plans = append(m.plans, p)
 	if len(m.plans) > maxPlans {
