@@ -3,7 +3,6 @@ package datapath
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +36,7 @@ type Datapath struct {
 	log      *zap.Logger
 	bridge   Bridge
 	observed bool
+	coming   atomic.Int32 // sessions that have not been closed
 
 	// write is held while the switch is being changed: changes never overlap.
 	write sync.Mutex
@@ -66,7 +66,7 @@ type Datapath struct {
 
 func newDatapath(r *Registry, b Bridge) *Datapath {
 	d := &Datapath{r: r, bridge: b, since: time.Now(), dialect: DialectOVS, ports: map[uint32]openflow.Port{},
-		log: r.log.With(zap.String("dpid", fmt.Sprintf("%016x", b.DPID)), zap.String("bridge", b.Name))}
+		log: r.log.With(zap.String("dpid", DPIDString(b.DPID)), zap.String("bridge", b.Name))}
 	d.edge.init()
 	return d
 }
@@ -91,7 +91,7 @@ type conn struct {
 	synced  atomic.Bool
 }
 
-// connect takes a new session over. The caller holds the registry's lock.
+// connect takes a new session over.
 func (d *Datapath) connect(s *openflow.Session) openflow.Handler {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &conn{d: d, s: s, cancel: cancel, changed: make(chan struct{}, 1), resync: make(chan struct{}, 1)}
@@ -199,6 +199,7 @@ func (c *conn) Closed(s *openflow.Session, err error) {
 		err = errors.New("mpbox stops")
 	}
 	d.setState(c, Disconnected, err.Error())
+	d.coming.Add(-1)
 	if d.observed {
 		d.r.forget(d)
 	}

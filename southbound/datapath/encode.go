@@ -21,8 +21,12 @@ const (
 	nxmCTMark   ofp.XMType = 107
 
 	onfTCPFlags ofp.XMType = 42
-	onfID                  = 0x4f4e4600
-	niciraID               = 0x00002320
+)
+
+// Experimenters.
+const (
+	onfID    = 0x4f4e4600
+	niciraID = 0x00002320
 )
 
 // Bits of ct_state.

@@ -28,7 +28,8 @@ const expectTimeout = 3 * time.Second
 // flood of SYNs must not fill its table.
 const maxExpected = 16384
 
-// ErrTooMany: a SYN flood, most likely. The handshake is not followed further.
+// ErrTooMany tells of a SYN flood, most likely: the handshake is not followed
+// further.
 var ErrTooMany = errors.New("too many third ACKs are expected at this datapath")
 
 // Expectation is the direction of one TCP connection, client to server, at one

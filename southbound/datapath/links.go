@@ -13,32 +13,8 @@ import (
 // port pair loses its link, the port on the other side is switched off, and
 // switched on again when the link is back.
 
-// A pair is two ports that are joined with each other and with no other port.
-type pair struct{ a, b uint32 }
-
 // linkMemory holds the ports that mpbox switched off.
 type linkMemory map[uint32]bool
-
-// pairs lists the simple pairs of a bridge.
-func (b *Bridge) pairs() []pair {
-	peers := map[uint32]map[uint32]bool{}
-	b.eachSide(func(in, out uint32, _ Attachment) {
-		if peers[in] == nil {
-			peers[in] = map[uint32]bool{}
-		}
-		peers[in][out] = true
-	})
-	var out []pair
-	seen := map[pair]bool{}
-	for _, a := range b.Attachments {
-		p := pair{a.CEPort, a.PEPort}
-		if len(peers[p.a]) == 1 && len(peers[p.b]) == 1 && !seen[p] {
-			seen[p] = true
-			out = append(out, p)
-		}
-	}
-	return out
-}
 
 // A portChange switches a port off or on.
 type portChange struct {
@@ -73,10 +49,10 @@ func (c *conn) showLinks(ctx context.Context) error {
 	}
 	var msgs []openflow.Message
 	d.mu.Lock()
-	for _, p := range d.bridge.pairs() {
-		a, okA := d.ports[p.a]
-		b, okB := d.ports[p.b]
-		if !okA || !okB {
+	for _, p := range d.bridge.Pairs() {
+		a, okA := d.ports[p.CEPort]
+		b, okB := d.ports[p.PEPort]
+		if !okA || !okB || p.VLAN != 0 { // a trunk serves others too
 			continue
 		}
 		for _, ch := range linkChanges(a, b) {

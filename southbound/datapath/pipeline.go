@@ -141,7 +141,7 @@ const (
 // DialectOVS is what Open vSwitch 2.8 and later understand.
 var DialectOVS = Dialect{Flags: FlagsNXM, PuntMeter: true, Meters: true, Conntrack: true}
 
-// ErrNoFlags: the tap needs a match on TCP flags.
+// ErrNoFlags tells that the switch has no match on TCP flags, which the tap needs.
 var ErrNoFlags = errors.New("the switch cannot match TCP flags, so its handshakes cannot be tapped: mirror the port instead, and read the mirror with mpbox (capture)")
 
 // meterBase is the number of the first attachment's meter: far from those that
@@ -287,9 +287,45 @@ func (t *Tables) tracked(a Attachment, tap Tap, meter uint32, zone uint16) {
 	}
 }
 
-// forward adds the port pairs. A port that is in one pair is forwarded whole, with
-// all that an unseen wire would carry; one that is in several by VLAN tag.
+// forward adds the port pairs.
 func (t *Tables) forward(b Bridge) {
+	for _, p := range b.Pairs() {
+		for _, side := range [][2]uint32{{p.CEPort, p.PEPort}, {p.PEPort, p.CEPort}} {
+			f := Flow{Table: TableForward, Priority: prioPair, Match: Match{InPort: side[0]}, Actions: Actions{Output: side[1]}}
+			if p.VLAN != 0 {
+				f.Match.VLAN = vlanPresent | p.VLAN
+			}
+			t.add(f)
+		}
+	}
+}
+
+// Pair is two ports that a bridge joins; VLAN, if not 0, limits it to frames with
+// this outer tag.
+type Pair struct {
+	CEPort, PEPort uint32
+	VLAN           uint16
+}
+
+// Pairs lists what the bridge joins. Ports that are in one pair are joined whole,
+// with all that an unseen wire would carry; a port that is in several, by tag.
+func (b Bridge) Pairs() []Pair {
+	peers := b.peers()
+	var out []Pair
+	for _, a := range b.Attachments {
+		p := Pair{CEPort: a.CEPort, PEPort: a.PEPort}
+		if (len(peers[a.CEPort]) > 1 || len(peers[a.PEPort]) > 1) && len(a.VLAN) > 0 {
+			p.VLAN = a.VLAN[0]
+		}
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// peers lists the ports that each port is joined with.
+func (b *Bridge) peers() map[uint32]map[uint32]bool {
 	peers := map[uint32]map[uint32]bool{}
 	b.eachSide(func(in, out uint32, _ Attachment) {
 		if peers[in] == nil {
@@ -297,17 +333,7 @@ func (t *Tables) forward(b Bridge) {
 		}
 		peers[in][out] = true
 	})
-	seen := map[flowKey]bool{}
-	b.eachSide(func(in, out uint32, a Attachment) {
-		f := Flow{Table: TableForward, Priority: prioPair, Match: Match{InPort: in}, Actions: Actions{Output: out}}
-		if len(peers[in]) > 1 {
-			f.Match.VLAN = a.outer()
-		}
-		if !seen[f.key()] {
-			seen[f.key()] = true
-			t.add(f)
-		}
-	})
+	return peers
 }
 
 func (b *Bridge) eachSide(fn func(in, out uint32, a Attachment)) {
@@ -341,7 +367,7 @@ func (b *Bridge) check() error {
 			return fmt.Errorf("bridge %s: port %d is the CE's port of attachment %s and the PE's of %s", b.Name, port, a, other)
 		}
 	}
-	peers := map[uint32]map[uint32]bool{}
+	peers := b.peers()
 	tags := map[string]string{}
 	for _, a := range b.Attachments {
 		for _, p := range []uint32{a.CEPort, a.PEPort} {
@@ -361,10 +387,6 @@ func (b *Bridge) check() error {
 			}
 		}
 		for _, side := range [][2]uint32{{a.CEPort, a.PEPort}, {a.PEPort, a.CEPort}} {
-			if peers[side[0]] == nil {
-				peers[side[0]] = map[uint32]bool{}
-			}
-			peers[side[0]][side[1]] = true
 			k := fmt.Sprint(side[0], a.VLAN)
 			if other, ok := tags[k]; ok {
 				return fmt.Errorf("bridge %s: attachments %s and %s are the same frames of port %d: give them different VLAN tags", b.Name, other, a.Name, side[0])

@@ -100,6 +100,9 @@ func TestPipelineVLAN(t *testing.T) {
 		{Name: "x", CEPort: 5, PEPort: 6, VLAN: []uint16{10}},
 		{Name: "y", CEPort: 5, PEPort: 7, VLAN: []uint16{11}},
 	}}
+	if got, want := b.Pairs(), []Pair{{1, 2, 0}, {5, 6, 10}, {5, 7, 11}}; !slices.Equal(got, want) {
+		t.Errorf("pairs %v, want %v", got, want)
+	}
 	tables := mustBuild(t, b, Tap{}, DialectOVS)
 	for _, tc := range []struct {
 		p     packet

@@ -140,6 +140,15 @@ func NewRegistry(cfg Config) (*Registry, error) {
 // Open lets a switch in, or refuses it. It is the open function of
 // openflow.NewServer.
 func (r *Registry) Open(s *openflow.Session) (openflow.Handler, error) {
+	d, err := r.admit(s)
+	if err != nil {
+		return nil, err
+	}
+	// Not under the registry's lock: the Handler is told, and may ask for a Snapshot.
+	return d.connect(s), nil
+}
+
+func (r *Registry) admit(s *openflow.Session) (*Datapath, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d, ok := r.known[s.DPID()]
@@ -147,11 +156,12 @@ func (r *Registry) Open(s *openflow.Session) (openflow.Handler, error) {
 		return nil, r.refuse(s)
 	}
 	if !ok {
-		d = newDatapath(r, Bridge{Name: fmt.Sprintf("%016x", s.DPID()), DPID: s.DPID()})
+		d = newDatapath(r, Bridge{Name: DPIDString(s.DPID()), DPID: s.DPID()})
 		d.observed = true
 		r.known[s.DPID()] = d
 	}
-	return d.connect(s), nil
+	d.coming.Add(1)
+	return d, nil
 }
 
 func (r *Registry) refuse(s *openflow.Session) error {
@@ -169,17 +179,17 @@ func (r *Registry) refuse(s *openflow.Session) error {
 	f.count++
 	if now.Sub(f.logged) >= time.Minute {
 		f.logged = now
-		r.log.Warn("unknown datapath refused", zap.String("dpid", fmt.Sprintf("%016x", s.DPID())),
+		r.log.Warn("unknown datapath refused", zap.String("dpid", DPIDString(s.DPID())),
 			zap.String("remote", s.Remote()), zap.Uint64("attempts", f.count), zap.Error(ErrUnknownDatapath))
 	}
 	return err
 }
 
-// forget drops an observed datapath that has gone.
+// forget drops an observed datapath that has gone, unless it is coming back.
 func (r *Registry) forget(d *Datapath) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.known[d.bridge.DPID] == d {
+	if d.coming.Load() == 0 && r.known[d.bridge.DPID] == d {
 		delete(r.known, d.bridge.DPID)
 	}
 }

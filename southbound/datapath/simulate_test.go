@@ -18,7 +18,6 @@ type packet struct {
 	flags    uint16
 	fragment bool // any fragment
 	dscp     uint8
-	ecn      uint8
 }
 
 // fate is what became of it.

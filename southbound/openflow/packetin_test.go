@@ -135,7 +135,7 @@ func FuzzDecodePacketIn(f *testing.F) {
 		}
 		var want ofp.PacketIn
 		if err := decode(m[headerLen:], &want); err != nil {
-			t.Fatalf("netrack refuses it: %v", err)
+			return // nonsense behind in_port, which is not looked at
 		}
 		if p.Reason != uint8(want.Reason) || p.Table != uint8(want.Table) || p.Cookie != want.Cookie {
 			t.Errorf("got %+v, netrack %+v", p, want)

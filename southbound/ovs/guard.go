@@ -125,7 +125,7 @@ func (g Guard) restore(ctx context.Context, name string, b BridgeState, pairs []
 		return false, fmt.Errorf("read flows of bridge %s: %w (does ovs-vswitchd run?)", name, err)
 	}
 	if err != nil || len(flows) > 0 {
-		return false, nil // a flow that the module cannot read is a flow
+		return false, nil //nolint:nilerr // a flow that the module cannot read is a flow
 	}
 	err = c.OpenFlow.AddFlowBundle(target, func(tx *ovs.FlowTransaction) error {
 		for _, p := range pairs {

@@ -40,8 +40,7 @@ var count atomic.Uint32
 func Start(t testing.TB) *Switch {
 	t.Helper()
 	itest.Need(t, "ovs-vsctl", "ovs-ofctl", "ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ip")
-	// The paths of unix sockets are limited to 107 bytes.
-	dir, err := os.MkdirTemp("", "mpovs")
+	dir, err := os.MkdirTemp("", "mpovs") //nolint:usetesting // paths of unix sockets are limited to 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
