@@ -2,6 +2,7 @@ package tunnelmanager
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -325,6 +326,67 @@ func TestPlanNumbersGoOn(t *testing.T) {
 		settle(5 * time.Second)
 		if again := m.View().Plans[0].ID; again == first {
 			t.Errorf("two plans %s", again)
+		}
+	})
+}
+
+// No more LSPs are planned than the PE can tell apart.
+func TestPEsSlotsLimitThePlan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		for _, r := range n.pes {
+			r.slots = 1
+		}
+		m, stop := n.start(Auto, SteerFTN, nil, nil)
+		defer stop()
+		m.Put(conn(1, 3))
+		settle(10 * time.Second)
+		for name, r := range n.pes {
+			if ops := verbs(r.sets()); strings.Contains(ops, "signal 2") {
+				t.Errorf("%s: %s, but it has one slot", name, ops)
+			}
+		}
+	})
+}
+
+// Where there are more operations than a minute allows, tidying up leaves room for
+// repairs, whichever PE they are on.
+func TestRepairGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		m, stop := n.start(Auto, SteerFTN, nil, nil)
+		defer stop()
+		for id := range uint64(30) {
+			m.Put(conn(id+1, 2))
+		}
+		settle(5 * time.Second)
+		n.pes["pe1"].sets()
+		n.pes["pe2"].sets()
+		settle(2 * time.Minute) // the budget is full again
+		l := limitsForTest()
+		l.MaxOpsPerMinute = 40
+		if err := m.SetLimits(t.Context(), "ann", l); err != nil {
+			t.Fatal(err)
+		}
+		// Most connections end, and a link of pe2's bound LSP fails.
+		var cut string
+		for _, b := range m.View().Bindings {
+			if b.PE == "pe2" && !b.Default {
+				cut = b.Route[1]
+			}
+		}
+		for id := range uint64(28) {
+			m.Remove(id + 1)
+		}
+		n.cut(cut, true)
+		settle(20 * time.Second)
+		moved := verbs(n.pes["pe2"].sets())
+		t.Logf("pe1 %s, pe2 %s", verbs(n.pes["pe1"].sets()), moved)
+		for _, b := range m.View().Bindings {
+			if b.PE == "pe2" && b.State != BindingVerified {
+				t.Errorf("%s on %s: %s %s", b.Name, b.LSP, b.State, b.Reason)
+				break
+			}
 		}
 	})
 }

@@ -97,6 +97,11 @@ func (m *Manager) plan(scope plan.Scope, demands []plan.Demand) (plan.Result, er
 		Scope: scope, Owner: m.cfg.Owner, TED: m.ted, LSPs: m.planLSPs(), Demands: demands,
 		Current: map[string]plan.Assignment{}, Default: m.defaultLSP,
 	}
+	for name := range m.pes {
+		if m.maxLSPs(plan.Pair{Ingress: name}) > 0 {
+			in.MaxPerPair = m.maxLSPs // only where it limits: planning then takes longer
+		}
+	}
 	if len(m.cfg.Policies) > 0 {
 		in.Metric = m.cfg.Policies[0].Metric
 	}
@@ -106,6 +111,18 @@ func (m *Manager) plan(scope plan.Scope, demands []plan.Demand) (plan.Result, er
 		}
 	}
 	return plan.Plan(in)
+}
+
+// maxLSPs is how many LSPs of a pair the ingress can tell apart; 0 for no limit.
+func (m *Manager) maxLSPs(p plan.Pair) int {
+	n := 0
+	if pe := m.pes[p.Ingress]; pe != nil {
+		n = pe.caps.MaxSlots
+	}
+	if m.steer[p.Ingress] == SteerClass && (n == 0 || n > len(classValues)) {
+		n = len(classValues)
+	}
+	return n
 }
 
 // planLSPs are the LSPs that a plan may count on: those that are up, those that

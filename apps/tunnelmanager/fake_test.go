@@ -83,12 +83,13 @@ type router struct {
 	log     []string
 	refuse  func(driver.Op) error
 	dead    bool
+	slots   int           // MaxSlots
 	slow    time.Duration // what a reading takes
 	pending map[string]time.Time
 }
 
 func (r *router) Capabilities() driver.Capabilities {
-	return driver.Capabilities{Kind: "fake", Write: true, FTN: true, Class: true, ExplicitRoute: true, RecordRoute: true}
+	return driver.Capabilities{Kind: "fake", Write: true, FTN: true, Class: true, ExplicitRoute: true, RecordRoute: true, MaxSlots: r.slots}
 }
 
 func (r *router) Close() error { return nil }

@@ -177,10 +177,7 @@ func (m *Manager) reconcilePE(p *peState, have map[string]topology.LSP, now time
 		usable: m.usable, marked: m.marked, unwanted: m.wanted, releaseDelay: m.limits.ReleaseDelay,
 		held: func(name string) bool { _, ok := p.held[name]; return ok },
 	})
-	if n := m.budget.Take(now, len(ops), m.limits.MaxOpsPerMinute); n < len(ops) {
-		ops = ops[:n]
-		w.by(m.budget.Next(now, m.limits.MaxOpsPerMinute))
-	}
+	ops = m.afford(p, ops, have, now, w)
 	if len(ops) == 0 {
 		m.watchSignalled(p, now, w)
 		return
@@ -193,6 +190,36 @@ func (m *Manager) reconcilePE(p *peState, have map[string]topology.LSP, now time
 			w.by(now.Add(signalGrace))
 		}
 	}
+}
+
+// afford gives those of a PE's operations that this minute has room for. LSPs and
+// what moves off one that is not usable may take all of it; other bindings leave a
+// tenth of it free and tidying up a quarter, so that a repair need not wait for them.
+func (m *Manager) afford(p *peState, ops []driver.Op, have map[string]topology.LSP, now time.Time, w *wake) []driver.Op {
+	rides := map[string]string{}
+	for _, f := range p.state.FTNs {
+		rides[f.Name] = f.LSP
+	}
+	var out []driver.Op
+	for _, op := range ops {
+		percent := 75
+		switch o := op.(type) {
+		case driver.Signal:
+			percent = 100
+		case driver.Bind:
+			percent = 90
+			if lsp, bound := rides[o.FTN.Name]; bound && !m.usable(have[lsp]) {
+				percent = 100
+			}
+		}
+		room := (m.limits.MaxOpsPerMinute*percent + 99) / 100
+		if m.budget.Take(now, 1, room) == 0 {
+			w.by(m.budget.Next(now, room))
+			continue
+		}
+		out = append(out, op)
+	}
+	return out
 }
 
 // forgetNames drops what was noted of LSPs that no PE has.
