@@ -2,6 +2,7 @@ package tunnelmanager
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -389,4 +390,23 @@ func TestRepairGoesFirst(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A network that is behind two PEs has one entry for a class, so the LSPs to both
+// need classes of their own.
+func TestClassesOfANetworkBehindTwoPEs(t *testing.T) {
+	net := []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")}
+	at := map[string]Attachment{
+		"ce1": {Name: "ce1", VPN: "red", PE: "pe1"}, "ce2": {Name: "ce2", VPN: "red", PE: "pe2", Prefixes: net},
+		"ce3": {Name: "ce3", VPN: "red", PE: "pe3", Prefixes: net}, "ce4": {Name: "ce4", VPN: "blue", PE: "pe4", Prefixes: net},
+	}
+	classes := newClassTable()
+	got := map[string]uint8{}
+	for _, egress := range []string{"pe2", "pe3", "pe4"} {
+		p := plan.Pair{Ingress: "pe1", Egress: egress}
+		got[egress], _ = classes.get(p, "to-"+egress, func(q plan.Pair) bool { return shareNetwork(at, p, q) })
+	}
+	if got["pe2"] == got["pe3"] || got["pe2"] != got["pe4"] {
+		t.Errorf("classes %v, want one for pe2 and pe4, another for pe3", got)
+	}
 }

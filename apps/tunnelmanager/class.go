@@ -1,6 +1,7 @@
 package tunnelmanager
 
 import (
+	"slices"
 	"strings"
 
 	"mpbox/apps/tunnelmanager/plan"
@@ -53,15 +54,19 @@ func (t *classTable) has(p plan.Pair, lsp string) bool {
 }
 
 // get gives the class of an LSP, handing one out where it has none; not ok when
-// all are in use.
-func (t *classTable) get(p plan.Pair, lsp string) (uint8, bool) {
-	m := t.byPair[p]
-	if c, ok := m[lsp]; ok {
+// all are in use. clash tells which other pairs must not use the same.
+func (t *classTable) get(p plan.Pair, lsp string, clash func(plan.Pair) bool) (uint8, bool) {
+	if c, ok := t.byPair[p][lsp]; ok {
 		return c, true
 	}
 	used := map[uint8]bool{}
-	for _, c := range m {
-		used[c] = true
+	for q, m := range t.byPair {
+		if q != p && !clash(q) {
+			continue
+		}
+		for _, c := range m {
+			used[c] = true
+		}
 	}
 	for _, c := range classValues {
 		if !used[c] {
@@ -70,6 +75,27 @@ func (t *classTable) get(p plan.Pair, lsp string) (uint8, bool) {
 		}
 	}
 	return 0, false
+}
+
+// shareNetwork tells whether the ingress of two pairs is one, and a VPN has a network
+// behind both of their egresses: a class of it is then one entry for both.
+func shareNetwork(at map[string]Attachment, p, q plan.Pair) bool {
+	if p.Ingress != q.Ingress {
+		return false
+	}
+	for _, a := range at {
+		for _, b := range at {
+			if a.PE != p.Egress || b.PE != q.Egress || a.VPN != b.VPN {
+				continue
+			}
+			for _, x := range a.Prefixes {
+				if slices.ContainsFunc(b.Prefixes, x.Overlaps) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // learn takes over the classes that a PE already maps: after a restart they stay

@@ -170,7 +170,7 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 		d.rule(b, desiredRule{EdgeRule: count})
 		return
 	}
-	dscp, ok := in.classes.get(pair, lsp)
+	dscp, ok := in.classes.get(pair, lsp, func(q plan.Pair) bool { return shareNetwork(in.attachments, pair, q) })
 	if !ok {
 		b.State, b.Reason = BindingFailed, fmt.Sprintf("all %d classes between %s and %s are in use", len(classValues), pair.Ingress, pair.Egress)
 		d.rule(b, desiredRule{EdgeRule: count})
