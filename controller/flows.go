@@ -28,6 +28,8 @@ type flows struct {
 
 	mu     sync.Mutex
 	listed map[detector.SubflowID]time.Time // when a subflow could be shown first
+	// sweepAt is how many are listed before those of ended connections are dropped.
+	sweepAt int
 }
 
 // run drains the tracker's events and lets its time go by.
@@ -129,22 +131,25 @@ func (f *flows) list(c *detector.Connection, now time.Time) {
 }
 
 // unlist forgets when the subflows of ended connections were shown first: those
-// that the tracker does not know any more.
+// that the tracker does not know any more. It looks at all of them, so it does that
+// only when they have doubled.
 func (f *flows) unlist(ended []detector.ConnID) {
 	if len(ended) == 0 {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.listed) < 2*len(ended) || len(f.listed) > 1024 {
-		f.tap.mu.Lock()
-		defer f.tap.mu.Unlock()
-		for id := range f.listed {
-			if f.tap.tracker.ConnectionOf(id) == 0 {
-				delete(f.listed, id)
-			}
+	if len(f.listed) <= f.sweepAt {
+		return
+	}
+	f.tap.mu.Lock()
+	defer f.tap.mu.Unlock()
+	for id := range f.listed {
+		if f.tap.tracker.ConnectionOf(id) == 0 {
+			delete(f.listed, id)
 		}
 	}
+	f.sweepAt = 2*len(f.listed) + 1024
 }
 
 func (f *flows) listedAt(id detector.SubflowID) time.Time {
