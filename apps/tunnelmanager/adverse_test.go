@@ -410,3 +410,30 @@ func TestClassesOfANetworkBehindTwoPEs(t *testing.T) {
 		t.Errorf("classes %v, want one for pe2 and pe4, another for pe3", got)
 	}
 }
+
+// The far edge gives the customer's DSCP back before anything is marked.
+func TestNothingIsMarkedBeforeItIsRestored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		n.edge.set = func(rules []EdgeRule) {
+			for _, r := range rules {
+				restored := !r.Mark || r.FromPE
+				for _, x := range n.edge.rules {
+					restored = restored || x.FromPE && x.Src == r.Src && x.Dst == r.Dst
+				}
+				if !restored {
+					t.Errorf("marked at %s and nowhere restored: %v to %v", r.Attachment, r.Src, r.Dst)
+				}
+			}
+		}
+		m, stop := n.start(Auto, SteerClass, nil, nil)
+		defer stop()
+		m.Put(conn(1, 2))
+		settle(5 * time.Second)
+		m.Put(conn(2, 2)) // its classes are mapped already
+		settle(5 * time.Second)
+		if got := states(m); got[BindingVerified] != 8 {
+			t.Errorf("bindings: %v", got)
+		}
+	})
+}

@@ -55,6 +55,8 @@ type desiredRule struct {
 	pe    string
 	needs []string
 	flow  string // its binding's name
+	// restore is the far edge's rule that must have been read back before.
+	restore uint64
 }
 
 // rule adds an edge rule that a binding is read back by.
@@ -191,11 +193,11 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 	}
 	mark := count
 	mark.Mark, mark.DSCP = len(needs) > 0, dscp
-	d.rule(b, desiredRule{EdgeRule: mark, pe: b.PE, needs: needs})
-	b.needs = needs
 	// The far edge gives the customer its own DSCP back, before anything is marked.
 	restore := EdgeRule{Attachment: f.Egress, FromPE: true, Src: f.Src, Dst: f.Dst, Mark: true, DSCP: f.DSCP}
 	d.rule(b, desiredRule{EdgeRule: restore})
+	d.rule(b, desiredRule{EdgeRule: mark, pe: b.PE, needs: needs, restore: restore.Key()})
+	b.needs = needs
 }
 
 // classPrefixes gives the networks of the egress attachment's VPN behind its PE that

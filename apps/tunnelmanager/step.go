@@ -312,13 +312,13 @@ func (m *Manager) defaultLSP(p plan.Pair) (string, bool) {
 }
 
 // edgeRules are the rules that the edge may have now: a mark only when the PE has
-// been read back to map it; until then what is installed stays, else the flow is
+// been read back to map it and the far edge to restore the customer's; until then what is installed stays, else the flow is
 // only counted.
 func (m *Manager) edgeRules() map[uint64]EdgeRule {
 	out := map[uint64]EdgeRule{}
 	for id, r := range m.want.rules {
 		rule := r.EdgeRule
-		if rule.Mark && len(r.needs) > 0 && !m.mapped(r) {
+		if rule.Mark && len(r.needs) > 0 && !(m.mapped(r) && m.restores(r)) {
 			if old, ok := m.edgeOf.Rules[id]; ok {
 				rule = old
 			} else {
@@ -328,6 +328,13 @@ func (m *Manager) edgeRules() map[uint64]EdgeRule {
 		out[id] = rule
 	}
 	return out
+}
+
+// restores tells whether the far edge gives the customer's DSCP back, or did so
+// before a restart.
+func (m *Manager) restores(r desiredRule) bool {
+	_, ok := m.edgeOf.Rules[r.restore]
+	return ok || m.before[r.flow]
 }
 
 // mapped tells whether the PE maps the class that a rule would mark.
