@@ -144,9 +144,7 @@ type oracleSubflow struct {
 	owner           *oracleSubflow
 	reverse         bool
 	lastSYN         float64
-	answeredInTime  bool
 	tokenS, tokenC  uint32
-	fastClosed      bool
 }
 
 func oracleToken(version int, key uint64) uint32 {
@@ -279,7 +277,7 @@ func oracle(t *testing.T, paths ...string) map[string]any {
 	orphans := map[string][]any{}
 	members := map[*oracleSubflow][]any{}
 	render := func(f *oracleSubflow) map[string]any {
-		state := "syn"
+		var state string
 		ended := f.rst || f.finC && f.finS || (f.finC || f.finS) && !f.synack
 		switch {
 		case ended && (f.synack || f.finC || f.finS):

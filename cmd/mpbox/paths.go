@@ -16,13 +16,12 @@ import (
 
 // pathsFlags are the flags of mpbox paths.
 type pathsFlags struct {
-	file     string
-	level    string
-	metric   string
-	query    disjoint.Query
-	bw       string
-	priority uint8
-	out      output
+	file   string
+	level  string
+	metric string
+	query  disjoint.Query
+	bw     string
+	out    output
 }
 
 func newPathsCmd() *cobra.Command {

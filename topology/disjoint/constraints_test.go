@@ -115,7 +115,6 @@ func TestConstraintsEqualBruteForce(t *testing.T) {
 		level := Level(r.IntN(5))
 		all := brutePaths(ted, from, to)
 		all = slices.DeleteFunc(all, func(b brutePath) bool { return !meets(ted, b.links, c) })
-		slots := make([]int, k)
 		ends := uint32(1<<from | 1<<to)
 		var want bruteKey
 		var ok bool
@@ -146,8 +145,7 @@ func TestConstraintsEqualBruteForce(t *testing.T) {
 			if err != nil {
 				t.Fatalf("seed %d %s %+v method %d: %v, there is %v\n%s", seed, level, c, only, err, want, dump(ted))
 			}
-			fromAll, toAll := slots, slots
-			fromAll, toAll = slices.Repeat([]int{from}, k), slices.Repeat([]int{to}, k)
+			fromAll, toAll := slices.Repeat([]int{from}, k), slices.Repeat([]int{to}, k)
 			if !checkResult(t, ted, fromAll, toAll, level, ends, got, want) {
 				t.Fatalf("seed %d %s %+v method %d\n%s", seed, level, c, only, dump(ted))
 			}
