@@ -261,7 +261,7 @@ const (
 	signalGrace = 5 * time.Second
 	// refusedHold is for how long a PE is not asked again what it refused.
 	refusedHold = 10 * time.Second
-	// quiet is for how long news are collected before they are acted on.
+	// quiet is the least time to the next look without news.
 	quiet = 2 * time.Millisecond
 )
 
