@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"errors"
 	"math/rand/v2"
 	"unsafe"
 
@@ -255,13 +256,13 @@ func (t *Tracker) option(seg mptcp.Segment) (sub mptcp.Subtype, ok bool) {
 
 // optionError counts, and tells whether the packet is malformed.
 func (t *Tracker) optionError(err error) bool {
-	switch err { //nolint:errorlint // Decode gives these themselves
-	case mptcp.ErrLength:
+	switch {
+	case errors.Is(err, mptcp.ErrLength):
 		t.stats.OptionLength++
 		return true
-	case mptcp.ErrIgnored:
+	case errors.Is(err, mptcp.ErrIgnored):
 		t.stats.OptionIgnored++
-	case mptcp.ErrVersion:
+	case errors.Is(err, mptcp.ErrVersion):
 		t.stats.OptionVersion++
 	default:
 		t.stats.OptionSubtype++

@@ -70,7 +70,7 @@ func newDetectCmd() *cobra.Command {
 		Use:   "detect FILE...",
 		Short: "Find MPTCP connections and their subflows in captures",
 		Long: `Runs the detector on capture files (pcap or pcapng; Ethernet, Linux cooked, raw
-IP, PPP; VLAN, QinQ, MPLS, IPv4, IPv6). Each file is one vantage point, named by
+IP, PPP; VLAN, QinQ, MPLS, IPv4, IPv6; ERSPAN). Each file is one vantage point, named by
 its base name without extension; packets of all the files are merged by time.
 The file name - reads standard input.
 
@@ -139,7 +139,14 @@ func detect(paths []string, stdin io.Reader) (report *detectReport, warnings []e
 			expired = last
 			t.Expire(last)
 		}
-		if verdict := v.ParseLink(p.Link, p.Data); verdict != packet.TCP {
+		verdict := v.ParseLink(p.Link, p.Data)
+		if verdict == packet.Other && p.Link == packet.LinkEthernet {
+			// Perhaps what a remote mirror sent.
+			if m, ok := capture.Decapsulate(p.Data); ok {
+				verdict = v.Parse(m.Frame)
+			}
+		}
+		if verdict != packet.TCP {
 			t.Reject(&v, verdict)
 			continue
 		}

@@ -6,16 +6,25 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"mpbox/apps/detector"
+	"mpbox/internal/frametest"
 	"mpbox/internal/itest"
+	"mpbox/southbound/capture"
 )
 
 // Kernel MPTCP between two namespaces, recorded at several places, against the
@@ -378,5 +387,159 @@ func TestIntegrationDetectKernelMPTCP(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestIntegrationLiveCapture: the same traffic read live, through the kernel's
+// filter, and once more as a remote mirror would send it, feeds a Tracker as the
+// files do.
+func TestIntegrationLiveCapture(t *testing.T) {
+	n := newMPTCPNet(t)
+	n.in(n.client, "ip", "mptcp", "endpoint", "add", "10.92.0.1", "subflow")
+	for _, ns := range []string{n.client, n.server} {
+		n.in(ns, "ip", "mptcp", "limits", "set", "subflows", "8", "add_addr_accepted", "8")
+	}
+	// The mirror's session has an interface of its own.
+	shell(t, "ip", "-n", n.client, "link", "add", "m0", "type", "veth", "peer", "name", "m1")
+	shell(t, "ip", "-n", n.client, "link", "set", "m0", "mtu", "9000", "up")
+	shell(t, "ip", "-n", n.client, "link", "set", "m1", "mtu", "9000", "up")
+
+	var mu sync.Mutex
+	near := detector.New(detector.Config{Places: []detector.Place{{Name: "near"}}})
+	far := detector.New(detector.Config{Places: []detector.Place{{Name: "far"}}})
+	feed := func(tr *detector.Tracker, frames []capture.Frame) {
+		mu.Lock()
+		defer mu.Unlock()
+		batch := make([]detector.Frame, 0, len(frames))
+		for _, f := range frames {
+			batch = append(batch, detector.Frame{At: f.At, Data: f.Data})
+		}
+		tr.ObserveFrames(batch)
+	}
+	third := capture.FilterOptions{ThirdACK: true}
+	links := n.live(n.client, capture.LiveConfig{Interface: "c0", FilterOptions: third, Outgoing: true},
+		capture.LiveConfig{Interface: "c1", FilterOptions: third, Outgoing: true},
+		capture.LiveConfig{Interface: "m1", FilterOptions: capture.FilterOptions{ThirdACK: true, ERSPAN: true}})
+	mirror := n.sender(n.client, "m0")
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i, l := range links {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			err := l.Run(ctx, func(frames []capture.Frame) {
+				if i == 2 {
+					feed(far, frames)
+					return
+				}
+				feed(near, frames)
+				for _, f := range frames {
+					mirror(f.Data)
+				}
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	server := n.host(n.server, "server")
+	defer server.end()
+	defer func() { _ = server.cmd.Process.Kill() }()
+	c := n.host(n.client, "10.91.0.2:5001")
+	for range 20 {
+		c.say("more") // data that the filter keeps out
+	}
+	find := func(tr *detector.Tracker) (detector.Connection, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		all, _, _ := tr.Connections(0, 10, detector.Filter{})
+		if len(all) != 1 || len(all[0].Subflows) != 2 || all[0].Subflows[1].Verified != detector.Verified {
+			return detector.Connection{}, false
+		}
+		return all[0], true
+	}
+	for _, tr := range []*detector.Tracker{near, far} {
+		eventually(t, "a connection with a verified join", func() bool { _, ok := find(tr); return ok })
+	}
+	c.end()
+	for _, tr := range []*detector.Tracker{near, far} {
+		eventually(t, "its end", func() bool { k, ok := find(tr); return ok && k.Closed })
+	}
+	cancel()
+	wg.Wait()
+	mu.Lock()
+	defer mu.Unlock()
+	// 400 kB went each way: some hundred segments.
+	if s := near.Stats(); s.Packets > 60 || s.CapableSYN != 1 || s.JoinSYN != 1 {
+		t.Errorf("the filter let %d packets through: %+v", s.Packets, s)
+	}
+	if s := links[0].Stats(); s.Packets == 0 || s.Drops != 0 {
+		t.Errorf("%+v", s)
+	}
+	if s := links[2].Stats(); s.Packets != near.Stats().Packets || s.Strange != 0 {
+		t.Errorf("%d packets mirrored, %+v arrived", near.Stats().Packets, s)
+	}
+}
+
+// live opens interfaces of a namespace.
+func (n *mptcpNet) live(ns string, cfg ...capture.LiveConfig) (links []*capture.Live) {
+	n.t.Helper()
+	n.within(ns, func() error {
+		for _, c := range cfg {
+			l, err := capture.OpenLive(c)
+			if err != nil {
+				return err
+			}
+			n.t.Cleanup(func() { _ = l.Close() })
+			links = append(links, l)
+		}
+		return nil
+	})
+	return links
+}
+
+// within runs f on a thread of a namespace.
+func (n *mptcpNet) within(ns string, f func() error) {
+	n.t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		h, err := netns.GetFromName(ns)
+		if err == nil {
+			err = netns.Set(h)
+			_ = h.Close()
+		}
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// sender gives a function that sends frames out of an interface in ERSPAN type II.
+func (n *mptcpNet) sender(ns, dev string) func(frame []byte) {
+	n.t.Helper()
+	var fd int
+	var to unix.SockaddrLinklayer
+	n.within(ns, func() (err error) {
+		ifc, err := net.InterfaceByName(dev)
+		if err != nil {
+			return err
+		}
+		to.Ifindex = ifc.Index
+		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		return err
+	})
+	n.t.Cleanup(func() { _ = unix.Close(fd) })
+	mirror, collector := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	return func(frame []byte) {
+		p := append([]byte{0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0, 100, 0, 0, 0, 0}, frame...)
+		out := append(frametest.MAC(0x0800), frametest.IPv4(mirror, collector, 47, nil, 0, len(p))...)
+		if err := unix.Sendto(fd, append(out, p...), 0, &to); err != nil {
+			n.t.Errorf("send: %v", err)
+		}
 	}
 }
