@@ -38,7 +38,7 @@ func (e *FileError) Error() string { return fmt.Sprintf("read %s: %v", e.Name, e
 
 func (e *FileError) Unwrap() error { return e.Err }
 
-// ErrNoCapture means that a file is neither pcap nor pcapng.
+// ErrNoCapture is given for a file that is neither pcap nor pcapng.
 var ErrNoCapture = errors.New("no capture file: want pcap or pcapng")
 
 // File reads a capture file, pcap (also gzipped) or pcapng.

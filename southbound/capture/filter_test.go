@@ -140,7 +140,7 @@ func TestFilterAgainstView(t *testing.T) {
 		handshake := verdict == packet.TCP && v.Flags&(packet.SYN|packet.FIN|packet.RST) != 0
 		if verdict == packet.TCP && !handshake {
 			// A third ACK, if its option stands where the filter looks.
-			if opt, _, _ := mptcp.Next(v.Options); opt != nil && len(opt) >= 20 && opt[2]>>4 <= 1 {
+			if opt, _, _ := mptcp.Next(v.Options); len(opt) >= 20 && opt[2]>>4 <= 1 {
 				at := bytes.Index(v.Options, opt)
 				handshake = at == 0 || at == 12
 			}
