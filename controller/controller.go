@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,7 +20,6 @@ import (
 	"mpbox/controller/store"
 	"mpbox/southbound/datapath"
 	"mpbox/southbound/openflow"
-	"mpbox/southbound/ovs"
 )
 
 // Controller is mpbox at work. New builds it, Run runs it once.
@@ -104,16 +102,8 @@ func (c *Controller) buildTap() error {
 	if cfg.OpenFlow.UnknownDatapaths == "observe" {
 		unknown = datapath.Observe
 	}
-	var bridges []datapath.Bridge
-	for _, b := range cfg.Bridges {
-		o := datapath.Bridge{Name: b.Name, DPID: uint64(b.DPID)}
-		for _, a := range b.Attachments {
-			o.Attachments = append(o.Attachments, datapath.Attachment{Name: a.Name, CEPort: a.CEPort, PEPort: a.PEPort, VLAN: a.VLAN, PuntRate: uint32(a.PuntRate)})
-		}
-		bridges = append(bridges, o)
-	}
 	c.registry, err = datapath.NewRegistry(datapath.Config{
-		Bridges: bridges, Unknown: unknown, Handler: c.tap, Log: c.log,
+		Bridges: bridges(cfg), Unknown: unknown, Handler: c.tap, Log: c.log,
 		Tap: datapath.Tap{ThirdACK: third, PuntRate: uint32(cfg.Tap.PuntRate), MaxLen: uint16(cfg.Tap.MaxLen)},
 	})
 	c.tap.registry, c.tap.reactive = c.registry, third == datapath.ThirdACKReactive
@@ -205,62 +195,6 @@ func (c *Controller) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { c.provision(ctx); return nil })
 	return g.Wait()
-}
-
-// provisionRetry is how long to wait before asking a bridge's OVSDB again.
-const provisionRetry = 5 * time.Second
-
-// provision makes the bridges that mpbox has access to as they should be. A bridge
-// that cannot be reached is tried again; one that must not be touched is not.
-func (c *Controller) provision(ctx context.Context) {
-	for i := range c.cfg.Bridges {
-		b := &c.cfg.Bridges[i]
-		db := string(b.OVSDB)
-		if db == "" {
-			db = string(c.cfg.OVSDB)
-		}
-		if db == "" {
-			continue
-		}
-		spec := ovs.Spec{Name: b.Name, DPID: uint64(b.DPID), Controller: controllerTarget(c.cfg)}
-		for _, a := range b.Attachments {
-			pair := ovs.Pair{A: a.CEPort, B: a.PEPort}
-			if len(a.VLAN) > 0 {
-				pair.VLAN = a.VLAN[0]
-			}
-			if !slices.Contains(spec.Pairs, pair) {
-				spec.Pairs = append(spec.Pairs, pair)
-			}
-		}
-		for {
-			changes, err := ovs.Provision(ctx, db, spec)
-			for _, ch := range changes {
-				c.log.Info("bridge provisioned", zap.String("bridge", b.Name), zap.Stringer("change", ch))
-			}
-			if err == nil || ctx.Err() != nil {
-				break
-			}
-			c.log.Warn("bridge not provisioned", zap.String("bridge", b.Name), zap.Error(err))
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(provisionRetry):
-			}
-		}
-	}
-}
-
-// controllerTarget is the address that bridges are told to connect to: the first
-// that mpbox listens at.
-func controllerTarget(cfg *config.Config) string {
-	l := cfg.OpenFlow.Listen[0]
-	if path, ok := l.Unix(); ok {
-		return "unix:" + path
-	}
-	if cfg.OpenFlow.TLS != nil {
-		return "ssl:" + string(l)
-	}
-	return "tcp:" + string(l)
 }
 
 func openflowTLS(t *config.TLS) (*tls.Config, error) {
