@@ -103,6 +103,8 @@ PAIR='.msg_per_s'
 wants() { case " $PARTS " in *" $1 "*) ;; *) return 1 ;; esac; }
 heading() { printf '\n%s\n' "$1"; }
 
+us() { for n in 16 256 1000; do jq "$CPU * 1000 | round / 1000" "$work/load.$1.$n.$2"; done | paste -sd' '; }
+
 part_load() {
 	for round in $(seq "$ROUNDS"); do
 		for n in 16 256 1000; do
@@ -112,7 +114,7 @@ part_load() {
 				[ $kind = sink ] || counts "load, $n switches" "$work/load.mpbox.$n.$round"
 			done
 		done
-		note "load: round $round of $ROUNDS"
+		note "load: round $round of $ROUNDS, us with 16, 256, 1000 switches: sink $(us sink "$round"), mpbox $(us mpbox "$round")"
 	done
 	heading "Load: $CONNS connections, CPU in us and messages/s; mpbox : sink by medians of $ROUNDS rounds
 (least: CPU ratio of each one's best round, which other jobs disturb less; spread: of mpbox's CPU)"
