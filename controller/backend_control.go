@@ -132,9 +132,17 @@ func (c *control) Approve(ctx context.Context, actor, id string) (api.Plan, erro
 	case errors.Is(err, tunnelmanager.ErrNotProposed):
 		return api.Plan{}, fmt.Errorf("%w: %w", api.ErrConflict, err)
 	case err != nil:
-		return api.Plan{}, err
+		return api.Plan{}, unavailable(err)
 	}
 	return planView(c.manager.View(), p), nil
+}
+
+// unavailable says of a manager that has stopped that it may be asked again.
+func unavailable(err error) error {
+	if errors.Is(err, tunnelmanager.ErrStopped) {
+		return fmt.Errorf("%w: %w", api.ErrUnavailable, err)
+	}
+	return err
 }
 
 func (c *control) Propose(ctx context.Context, actor, scope string) (api.Plan, error) {
@@ -175,7 +183,7 @@ func (c *control) SetThresholds(ctx context.Context, actor string, t api.Thresho
 	if errors.As(err, &re) {
 		return api.Thresholds{}, &api.InvalidError{Field: re.Field, Detail: re.Detail}
 	}
-	return t, err
+	return t, unavailable(err)
 }
 
 func (c *control) Mode(context.Context) (api.Mode, error) {
@@ -186,7 +194,7 @@ func (c *control) SetMode(ctx context.Context, actor string, m api.Mode) (api.Mo
 	if !tunnelmanager.Mode(m.Mode).Valid() {
 		return api.Mode{}, &api.InvalidError{Field: "mode", Detail: fmt.Sprintf("%q: want observe, suggest or auto", m.Mode)}
 	}
-	return m, c.manager.SetMode(ctx, actor, tunnelmanager.Mode(m.Mode))
+	return m, unavailable(c.manager.SetMode(ctx, actor, tunnelmanager.Mode(m.Mode)))
 }
 
 func (c *control) Changes(_ context.Context, q api.Query) (api.Page[api.Change], error) {

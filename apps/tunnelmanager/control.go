@@ -73,6 +73,10 @@ func (m *Manager) Approve(ctx context.Context, actor, id string) (p *Plan, err e
 			if q.ID != id {
 				continue
 			}
+			if m.mode == Observe {
+				err = fmt.Errorf("%w in mode observe, which touches no router: set the mode to suggest or auto first", ErrNotProposed)
+				return
+			}
 			if q.State != PlanProposed {
 				err = fmt.Errorf("%w: %s is %s", ErrNotProposed, id, q.State)
 				return

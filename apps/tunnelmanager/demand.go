@@ -154,5 +154,5 @@ func demandID(vpn, policy string, fwd, rev []plan.Pair) string {
 		b.WriteByte('|')
 	}
 	h := sha256.Sum256([]byte(fmt.Sprintf("%q %q %s", vpn, policy, b.String())))
-	return vpn + "." + policy + "." + hex.EncodeToString(h[:4])
+	return vpn + "." + policy + "." + hex.EncodeToString(h[:6])
 }
