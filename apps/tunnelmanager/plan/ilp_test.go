@@ -23,7 +23,7 @@ import (
 )
 
 var (
-	oracleRuns = flag.Int("oracle", 40, "instances that are compared with the ILP optimum; the full comparison is 200")
+	oracleRuns = flag.Int("oracle", oracleDefault, "instances that are compared with the ILP optimum; the full comparison is 200")
 	oracleFrom = flag.Uint64("oracle-from", 1, "seed of the first instance")
 )
 

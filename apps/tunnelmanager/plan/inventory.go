@@ -75,9 +75,7 @@ func (p *Planner) pair(q Pair) (*pairState, error) {
 	}
 	ps := &pairState{Pair: q, from: int32(from), to: int32(to), carriers: map[carrierKey]*carrier{}}
 	p.pairs[q] = ps
-	for _, l := range p.lspsOf[q] {
-		ps.lsps = append(ps.lsps, l)
-	}
+	ps.lsps = append(ps.lsps, p.lspsOf[q]...)
 	p.findDefault(ps)
 	for _, l := range ps.lsps {
 		if l.usable {

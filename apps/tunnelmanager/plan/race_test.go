@@ -7,3 +7,5 @@ const slack = 15
 
 // ReplaySteps is fewer under the race detector, which makes planning ten times slower.
 const ReplaySteps = 1_000
+
+const oracleDefault = 12

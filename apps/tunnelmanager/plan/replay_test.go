@@ -36,9 +36,9 @@ type day struct {
 	unwanted map[string]time.Time
 	ops      []time.Time
 	// what happened, for the log
-	moves, repairs, signals, releases, flaps int
-	checkpoints                              []string
-	memo                                     plan.Memo
+	moves, repairs, signals, releases int
+	checkpoints                       []string
+	memo                              plan.Memo
 }
 
 type dayDemand struct {
@@ -55,7 +55,7 @@ type dayDemand struct {
 
 const owner = "mpbox/lab/"
 
-func newDay(t *testing.T, seed uint64, nodes, links int, reserve bool) *day {
+func newDay(t *testing.T, seed uint64, nodes, links int) *day {
 	d := &day{
 		t: t, r: rand.New(rand.NewPCG(seed, 11)), now: time.Unix(1_700_000_000, 0), down: map[int]bool{},
 		lsps: map[string]*topology.LSP{}, demands: map[string]*dayDemand{}, unwanted: map[string]time.Time{},
@@ -64,7 +64,6 @@ func newDay(t *testing.T, seed uint64, nodes, links int, reserve bool) *day {
 			MaxOpsPerMinute: 120, ReleaseDelay: 30 * time.Second,
 		},
 	}
-	_ = reserve
 	for i := range nodes {
 		d.nodes = append(d.nodes, topology.Node{Name: fmt.Sprintf("n%d", i), RouterID: netip.AddrFrom4([4]byte{10, 255, 0, byte(i + 1)})})
 	}
@@ -426,7 +425,7 @@ func (d *day) limitKept() {
 func TestReplayOfADay(t *testing.T) {
 	for seed, size := range [][2]int{{12, 20}, {22, 36}} {
 		start := time.Now()
-		d := newDay(t, uint64(seed+1), size[0], size[1], false)
+		d := newDay(t, uint64(seed+1), size[0], size[1])
 		for step := range plan.ReplaySteps {
 			d.happen()
 			d.think(false)
