@@ -454,3 +454,39 @@ func joins(links []topology.Link, path []int, from, to int) bool {
 	}
 	return from == to
 }
+
+// Two paths in links or nodes need the flow alone (docs/planning.md says why), and
+// more of them little search: the effort is not what makes answers exact.
+func TestLinksAndNodesNeedLittleEffort(t *testing.T) {
+	t.Parallel()
+	exact, asked := 0, 0
+	for seed := range oracleCases(t, 4000) {
+		r := rand.New(rand.NewPCG(uint64(seed), 11))
+		ted := randomTED(r, seed%2 == 0)
+		n := len(ted.Nodes())
+		k := 2 + seed%3
+		q := Query{From: []string{ted.Nodes()[0].Name}, To: []string{ted.Nodes()[n-1].Name}, K: k, Level: Link, Effort: 1}
+		if seed%5 < 3 {
+			q.Level = Node
+		}
+		if k > 2 {
+			q.Effort = 4000
+		}
+		got, err := Find(ted, q)
+		if err != nil { // that there are too few takes some effort to know
+			q.Effort = 0
+			if _, err := Find(ted, q); errors.Is(err, ErrTooFew) {
+				continue
+			}
+		}
+		asked++
+		if err == nil && got.Exact {
+			exact++
+		} else if k == 2 {
+			t.Fatalf("seed %d %s: %v, exact %v\n%s", seed, q.Level, err, got.Exact, dump(ted))
+		}
+	}
+	if exact*1000 < asked*998 {
+		t.Errorf("%d of %d are exact", exact, asked)
+	}
+}

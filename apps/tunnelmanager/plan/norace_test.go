@@ -2,10 +2,12 @@
 
 package plan
 
-const slack = 1
-
-// ReplaySteps is how many random steps a replay has.
-const ReplaySteps = 10_000
-
-// oracleDefault is how many instances are compared with the ILP optimum unasked.
-const oracleDefault = 100
+// See race_test.go.
+const (
+	slack            = 1
+	ReplaySteps      = 10_000
+	oracleDefault    = 100
+	stepSeeds        = 150
+	loadedSignatures = 10_000
+	speedRuns        = 3
+)

@@ -125,7 +125,7 @@ func TestRedesignIsFast(t *testing.T) {
 		in := Input{Scope: Redesign, Owner: owner, TED: ted, Demands: allPairs(ted, 2, s.bandwidth)}
 		var took []time.Duration
 		var res Result
-		for range 3 {
+		for range speedRuns {
 			took = append(took, stopwatch(t, func() { res = mustPlan(t, in) }))
 		}
 		slices.Sort(took)
@@ -133,15 +133,13 @@ func TestRedesignIsFast(t *testing.T) {
 		for _, o := range res.Demands {
 			met += btoi(o.After == o.Requested)
 		}
-		t.Logf("%s: %d demands, %d LSPs, %d met: %v", s.name, len(in.Demands), len(res.Signal), met, took[1])
+		t.Logf("%s: %d demands, %d LSPs, %d met: %v", s.name, len(in.Demands), len(res.Signal), met, took[len(took)/2])
 		slices.Sort(took)
-		if limit := time.Second * slack; took[1] > limit {
-			t.Errorf("%s: %v, want less than %v", s.name, took[1], limit)
+		if limit := time.Second * slack; took[len(took)/2] > limit {
+			t.Errorf("%s: %v, want less than %v", s.name, took[len(took)/2], limit)
 		}
 	}
 }
-
-const loadedSignatures = 10_000
 
 // signatures makes n demands that differ, two or three slots each, some dual homed.
 func signatures(ted *topology.TED, n int, r *rand.Rand) []Demand {

@@ -12,7 +12,7 @@ import (
 // have a path, and no link is ever reserved beyond what it has.
 func TestStepsAreSafe(t *testing.T) {
 	circles, waits := 0, 0
-	for seed := uint64(1); seed <= 150; seed++ {
+	for seed := uint64(1); seed <= stepSeeds; seed++ {
 		r := rand.New(rand.NewPCG(seed, 9))
 		in := randomInput(t, seed)
 		in.TED = reservable(t, in.TED)
