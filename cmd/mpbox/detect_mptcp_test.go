@@ -523,13 +523,13 @@ func (n *mptcpNet) within(ns string, f func() error) {
 func (n *mptcpNet) sender(ns, dev string) func(frame []byte) {
 	n.t.Helper()
 	var fd int
-	var to unix.SockaddrLinklayer
+	var index int
 	n.within(ns, func() (err error) {
 		ifc, err := net.InterfaceByName(dev)
 		if err != nil {
 			return err
 		}
-		to.Ifindex = ifc.Index
+		index = ifc.Index
 		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		return err
 	})
@@ -538,7 +538,7 @@ func (n *mptcpNet) sender(ns, dev string) func(frame []byte) {
 	return func(frame []byte) {
 		p := append([]byte{0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0, 100, 0, 0, 0, 0}, frame...)
 		out := append(frametest.MAC(0x0800), frametest.IPv4(mirror, collector, 47, nil, 0, len(p))...)
-		if err := unix.Sendto(fd, append(out, p...), 0, &to); err != nil {
+		if err := unix.Sendto(fd, append(out, p...), 0, &unix.SockaddrLinklayer{Ifindex: index}); err != nil {
 			n.t.Errorf("send: %v", err)
 		}
 	}

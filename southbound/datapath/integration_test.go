@@ -41,6 +41,17 @@ func silent(t *testing.T, wires ...*ovstest.Wire) {
 	}
 }
 
+// passes sends f until it comes out where it should: what the switch has cached (a
+// drop, say) lives on for the milliseconds until it is revalidated.
+func (r *rig) passes(t *testing.T, in, out int, f []byte) {
+	t.Helper()
+	r.sw.Until(fmt.Sprintf("port %d leads to port %d", in+1, out+1), func() bool {
+		r.wires[in].Send(f)
+		return bytes.Equal(r.wires[out].Receive(50*time.Millisecond), f)
+	})
+	r.wires[out].Drain()
+}
+
 // rig is a bridge with two attachments (ports 1-2 and 3-4), and its controller.
 type rig struct {
 	sw     *ovstest.Switch
@@ -393,8 +404,7 @@ func TestIntegrationGuardAndController(t *testing.T) {
 		t.Fatalf("restored %v, %v", restored, err)
 	}
 	for in := range 4 {
-		r.wires[in].Send(syn)
-		expect(t, r.wires[in^1], syn)
+		r.passes(t, in, in^1, syn)
 	}
 	silent(t, r.wires...)
 	r.restart(t)
@@ -402,10 +412,9 @@ func TestIntegrationGuardAndController(t *testing.T) {
 		t.Errorf("the guard's flows are still there:\n%s", flows)
 	}
 	for in := range 4 {
-		r.wires[in].Send(syn)
-		expect(t, r.wires[in^1], syn)
+		r.passes(t, in, in^1, syn)
 	}
-	r.sw.Until("tap works", func() bool { return r.rec.count() == 4 })
+	r.sw.Until("tap works", func() bool { return r.rec.count() >= 4 })
 	// With the controller alive, it needs no guard.
 	r.sw.KillVswitchd()
 	r.sw.StartVswitchd()
@@ -413,8 +422,7 @@ func TestIntegrationGuardAndController(t *testing.T) {
 		s := r.status(1)
 		return s.State == Ready && strings.Count(r.sw.OFCtl("dump-flows", "br0"), "cookie=0x6d70") == s.Installed
 	})
-	r.wires[2].Send(syn)
-	expect(t, r.wires[3], syn)
+	r.passes(t, 2, 3, syn)
 }
 
 func TestIntegrationLinkLoss(t *testing.T) {
