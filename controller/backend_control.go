@@ -56,7 +56,7 @@ func slotViews(view *tunnelmanager.View, pairs []plan.Pair, lsps []string) []api
 			s.LSP = lsps[i]
 		}
 		for j := range view.LSPs {
-			if l := &view.LSPs[j]; l.Name == s.LSP {
+			if l := &view.LSPs[j]; l.Name == s.LSP && l.Ingress == p.Ingress {
 				for _, k := range l.Links {
 					s.Route = append(s.Route, view.TED.Links()[k].Name)
 				}

@@ -13,6 +13,7 @@ import (
 	"mpbox/apps/detector"
 	"mpbox/apps/tunnelmanager"
 	"mpbox/controller/api"
+	"mpbox/topology"
 )
 
 // flowReader answers what the API asks about connections, subflows and bindings:
@@ -269,7 +270,7 @@ func (r *flowReader) Explain(_ context.Context, id string) (api.Explanation, err
 	for _, f := range why.Facts {
 		o.Facts = append(o.Facts, api.Fact{Question: f.Question, Value: f.Value, Wanted: f.Wanted, OK: f.OK})
 	}
-	subjects := map[string]bool{}
+	subjects, lsps := map[string]bool{}, map[topology.LSPKey]bool{}
 	for i := range view.Demands {
 		if d := &view.Demands[i]; d.ID == o.Connection.Demand {
 			v := demandView(view, d)
@@ -280,12 +281,14 @@ func (r *flowReader) Explain(_ context.Context, id string) (api.Explanation, err
 	for _, b := range view.Bindings {
 		if b.Connection == uint64(c.ID) {
 			o.Bindings = append(o.Bindings, r.binding(b))
-			subjects[b.Name], subjects[b.LSP] = true, true
+			subjects[b.Name] = true
+			lsps[topology.LSPKey{Ingress: b.PE, Name: b.LSP}] = true
 		}
 	}
 	for i := range slices.Backward(view.Changes) {
-		if subjects[view.Changes[i].Subject] && len(o.Changes) < 50 {
-			o.Changes = append(o.Changes, changeView(&view.Changes[i]))
+		c := &view.Changes[i]
+		if (subjects[c.Subject] || lsps[topology.LSPKey{Ingress: c.PE, Name: c.Subject}]) && len(o.Changes) < 50 {
+			o.Changes = append(o.Changes, changeView(c))
 		}
 	}
 	return o, nil

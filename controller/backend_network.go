@@ -122,7 +122,7 @@ func (n *network) LSPs(_ context.Context, q api.Query) (api.Page[api.LSP], error
 	for i := range view.LSPs {
 		all = append(all, lspView(view, &view.LSPs[i]))
 	}
-	return api.Paginate(all, q, func(l api.LSP) string { return l.Name }, func(l api.LSP) bool {
+	return api.Paginate(all, q, func(l api.LSP) string { return l.Name + "\x00" + l.Ingress }, func(l api.LSP) bool {
 		return (q.State == "" || l.State == q.State) && (q.PE == "" || l.Ingress == q.PE || l.Egress == q.PE)
 	}), nil
 }

@@ -1,6 +1,9 @@
 package topology
 
-import "net/netip"
+import (
+	"cmp"
+	"net/netip"
+)
 
 // Hop is one hop of an ERO or RRO (RFC 3209, sections 4.3 and 4.4).
 type Hop struct {
@@ -56,4 +59,16 @@ type LSP struct {
 	// TunnelID is the head end's number for it (RSVP tunnel id, tunnel-teN,
 	// PLSP-ID); 0 lets the driver choose.
 	TunnelID uint32
+}
+
+// LSPKey identifies an LSP among those of several PEs. Its name alone does not: a
+// name is unique at its head end only, and "tunnel-te1" is on every router.
+type LSPKey struct{ Ingress, Name string }
+
+// Key identifies the LSP among those of several PEs.
+func (l *LSP) Key() LSPKey { return LSPKey{l.Ingress, l.Name} }
+
+// Compare orders by name, and by head end where names are the same.
+func (a LSPKey) Compare(b LSPKey) int {
+	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Ingress, b.Ingress))
 }

@@ -256,13 +256,14 @@ func TestReleaseWithPENamesThatContainEachOther(t *testing.T) {
 	lsp := topology.LSP{Name: "mpbox/lab/pe1-b-pe2/1", Ingress: "pe1-b"}
 	m.pes = map[string]*peState{"pe1": {PE: PE{Name: "pe1"}, read: true, reachable: true, state: driver.State{At: now}},
 		"pe1-b": {PE: PE{Name: "pe1-b"}, read: true, reachable: true, state: driver.State{At: now, LSPs: []topology.LSP{lsp}}}}
-	m.wanted = map[string]time.Time{lsp.Name: now.Add(-time.Minute), "mpbox/lab/pe1-pe2/1": now}
-	m.asked = map[string]time.Time{lsp.Name: now.Add(-time.Minute), "mpbox/lab/pe1-pe2/1": now, "mpbox/lab/pe1-pe2/2": now.Add(-time.Minute)}
-	m.forgetNames(m.lspsByName(), now)
-	if len(m.wanted) != 1 || m.wanted[lsp.Name].IsZero() {
+	other := func(name string) topology.LSPKey { return topology.LSPKey{Ingress: "pe1", Name: name} }
+	m.wanted = map[topology.LSPKey]time.Time{lsp.Key(): now.Add(-time.Minute), other("mpbox/lab/pe1-pe2/1"): now}
+	m.asked = map[topology.LSPKey]time.Time{lsp.Key(): now.Add(-time.Minute), other("mpbox/lab/pe1-pe2/1"): now, other("mpbox/lab/pe1-pe2/2"): now.Add(-time.Minute)}
+	m.forgetNames(m.reported(), now)
+	if len(m.wanted) != 1 || m.wanted[lsp.Key()].IsZero() {
 		t.Errorf("unwanted since %v", m.wanted)
 	}
-	if len(m.asked) != 2 || m.asked[lsp.Name].IsZero() {
+	if len(m.asked) != 2 || m.asked[lsp.Key()].IsZero() {
 		t.Errorf("asked at %v", m.asked)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -101,24 +100,27 @@ func (m *Manager) Approve(ctx context.Context, actor, id string) (p *Plan, err e
 // stale says why a proposal cannot be carried out as it was shown: since then the
 // network or what is in force has changed. "" where it can.
 func (m *Manager) stale(p *Plan) string {
-	up := map[string]bool{}
+	up := map[topology.LSPKey]bool{}
 	for _, l := range m.planLSPs() {
-		up[l.Name] = l.Oper == topology.OperUp
+		up[l.Key()] = l.Oper == topology.OperUp
 	}
 	for _, l := range p.Signal {
 		if !m.intact(l) {
 			return "a link of " + l.Name + " is gone"
 		}
-		up[l.Name] = true
+		up[l.Key()] = true
 	}
+	why := ""
 	for _, o := range p.Demands {
-		for _, name := range slices.Concat(o.Assignment.Forward, o.Assignment.Reverse) {
-			if name != "" && !up[name] {
-				return name + " is not up any more"
-			}
+		if g := m.groupOf(o.ID); g != nil {
+			eachLSP(&g.Demand, o.Assignment, func(id topology.LSPKey) {
+				if !up[id] {
+					why = id.Name + " of " + id.Ingress + " is not up any more"
+				}
+			})
 		}
 	}
-	return ""
+	return why
 }
 
 // supersede withdraws a proposal.

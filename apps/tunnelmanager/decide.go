@@ -129,13 +129,13 @@ func (m *Manager) maxLSPs(p plan.Pair) int {
 // were just asked for, and the rest as down.
 func (m *Manager) planLSPs() []topology.LSP {
 	now := time.Now()
-	have := m.lspsByName()
+	have := m.reported()
 	var out []topology.LSP
-	for _, name := range sortedKeys(have) {
-		l := have[name]
-		if spec, ok := m.specs[name]; ok {
+	for _, id := range sortedLSPs(have) {
+		l := have[id]
+		if spec, ok := m.specOf(l); ok {
 			l.Bandwidth, l.ERO = spec.Bandwidth, spec.ERO
-			if l.Oper != topology.OperUp && now.Sub(m.asked[name]) < signalGrace && m.intact(spec) {
+			if l.Oper != topology.OperUp && now.Sub(m.asked[id]) < signalGrace && m.intact(spec) {
 				l.Oper, l.RRO = topology.OperUp, nil
 			} else if l.Oper == topology.OperUp && !m.intact(spec) {
 				l.Oper = topology.OperDown // the head end has not noticed yet
@@ -147,10 +147,10 @@ func (m *Manager) planLSPs() []topology.LSP {
 		out = append(out, l)
 	}
 	for _, name := range sortedKeys(m.specs) {
-		if _, ok := have[name]; ok {
+		l := m.specs[name]
+		if _, ok := have[l.Key()]; ok {
 			continue
 		}
-		l := m.specs[name]
 		l.Oper = topology.OperDown
 		if pe := m.pes[l.Ingress]; pe != nil && m.intact(l) {
 			if _, refused := pe.held[name]; !refused {
@@ -195,8 +195,8 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 	}
 	p := &Plan{At: now, Scope: scope, State: PlanProposed}
 	for _, o := range res.Demands {
-		d := m.demands[o.ID]
-		if d == nil {
+		d, g := m.demands[o.ID], m.groupOf(o.ID)
+		if d == nil || g == nil {
 			continue
 		}
 		d.outcome = o
@@ -211,15 +211,15 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 		}
 		// A path that failed and was re-routed by its head end may share what it did
 		// not share before: that is a failure too.
-		broken := m.broken(d.Assignment) || d.has && o.Before < d.level
+		broken := m.broken(&g.Demand, d.Assignment) || d.has && o.Before < d.level
 		worth := m.limits.Worth(o.Gain, o.After > o.Before, broken)
 		switch {
 		case !worth.OK:
 			d.state, d.reason = "waiting", worth.Reason
 			continue
-		case !broken && d.has && now.Before(m.youngest(o.ID).Add(m.limits.Settle)):
+		case !broken && d.has && now.Before(g.youngest.Add(m.limits.Settle)):
 			// A group grows: looked at again when it has settled.
-			m.putOff(m.youngest(o.ID).Add(m.limits.Settle), w)
+			m.putOff(g.youngest.Add(m.limits.Settle), w)
 			continue
 		case !broken && d.has && moves(d.Assignment, o.Assignment) && !d.moved.IsZero() && now.Sub(d.moved) < m.limits.HoldDown:
 			until := d.moved.Add(m.limits.HoldDown)
@@ -308,17 +308,14 @@ func (m *Manager) accept(now time.Time, p *Plan, actor string) {
 
 // broken tells whether a slot's LSP is known to be gone or down: then hold-down
 // and gain do not count.
-func (m *Manager) broken(a plan.Assignment) bool {
-	up := map[string]bool{}
+func (m *Manager) broken(d *plan.Demand, a plan.Assignment) bool {
+	up := map[topology.LSPKey]bool{}
 	for _, l := range m.planLSPs() {
-		up[l.Name] = l.Oper == topology.OperUp
+		up[l.Key()] = l.Oper == topology.OperUp
 	}
-	for _, name := range slices.Concat(a.Forward, a.Reverse) {
-		if name != "" && !up[name] {
-			return true
-		}
-	}
-	return false
+	broken := false
+	eachLSP(d, a, func(id topology.LSPKey) { broken = broken || !up[id] })
+	return broken
 }
 
 // moves tells whether a slot that has an LSP gets another: filling an empty slot
@@ -334,14 +331,13 @@ func moves(from, to plan.Assignment) bool {
 	return false
 }
 
-// youngest is when the last subflow of a demand joined.
-func (m *Manager) youngest(demand string) time.Time {
-	for i := range m.groups {
-		if m.groups[i].ID == demand {
-			return m.groups[i].youngest
-		}
+// groupOf gives the connections of a demand; nil where none is left.
+func (m *Manager) groupOf(demand string) *demandGroup {
+	i, ok := slices.BinarySearchFunc(m.groups, demand, func(g demandGroup, id string) int { return strings.Compare(g.ID, id) })
+	if !ok {
+		return nil
 	}
-	return time.Time{}
+	return &m.groups[i]
 }
 
 func sameAssignment(a, b plan.Assignment) bool {

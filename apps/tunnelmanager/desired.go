@@ -99,12 +99,12 @@ func desire(in desireInput) *desired {
 			continue
 		}
 		for dir, lsps := range [2][]string{a.Forward, a.Reverse} {
-			for _, name := range lsps {
-				if spec, ok := in.specs[name]; ok {
+			pairs := [2][]plan.Pair{g.Forward, g.Reverse}[dir]
+			for i, name := range lsps {
+				if spec, ok := in.specs[name]; ok && i < len(pairs) && spec.Ingress == pairs[i].Ingress {
 					put(d.lsps, spec.Ingress, name, spec)
 				}
 			}
-			pairs := [2][]plan.Pair{g.Forward, g.Reverse}[dir]
 			for m := range g.members {
 				for i, s := range placeInSlots(g, m, a, in) {
 					if i < len(lsps) && lsps[i] != "" {

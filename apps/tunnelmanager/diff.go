@@ -16,6 +16,11 @@ func sortedKeys[K interface{ ~string | ~uint64 }, V any](m map[K]V) []K {
 	return slices.Sorted(maps.Keys(m))
 }
 
+// sortedLSPs is sortedKeys for LSPs.
+func sortedLSPs[V any](m map[topology.LSPKey]V) []topology.LSPKey {
+	return slices.SortedFunc(maps.Keys(m), topology.LSPKey.Compare)
+}
+
 // diffInput is one PE's desired and reported state.
 type diffInput struct {
 	owner string
@@ -27,8 +32,8 @@ type diffInput struct {
 	usable func(topology.LSP) bool
 	// marked tells whether an edge rule still marks packets for a class FTN.
 	marked func(ftn string) bool
-	// unwanted is since when an LSP of this name has not been wanted.
-	unwanted     map[string]time.Time
+	// unwanted tells since when the LSP of that name has not been wanted.
+	unwanted     func(name string) (since time.Time, ok bool)
 	releaseDelay time.Duration
 	// held are the LSPs and FTNs that the PE refused: not asked for again until
 	// the hold is over.
@@ -84,7 +89,7 @@ func diff(in diffInput) []driver.Op {
 		if _, wanted := in.want[name]; wanted || !strings.HasPrefix(name, in.owner) || pointed[name] || in.held(name) {
 			continue
 		}
-		if since, ok := in.unwanted[name]; ok && in.now.Sub(since) >= in.releaseDelay {
+		if since, ok := in.unwanted(name); ok && in.now.Sub(since) >= in.releaseDelay {
 			ops = append(ops, driver.Release{Name: name})
 		}
 	}

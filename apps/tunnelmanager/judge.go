@@ -14,7 +14,7 @@ import (
 
 // judge tells how far each binding has come, from what was read back alone.
 func (m *Manager) judge(now time.Time) {
-	have := m.lspsByName()
+	have := m.reported()
 	ftns := map[string]map[string]topology.FTN{}
 	for name, p := range m.pes {
 		ftns[name] = map[string]topology.FTN{}
@@ -48,7 +48,7 @@ func (m *Manager) judge(now time.Time) {
 	m.finishPlans(now)
 }
 
-func (m *Manager) judgeOne(b *Binding, have map[string]topology.LSP, ftns map[string]topology.FTN) {
+func (m *Manager) judgeOne(b *Binding, have map[topology.LSPKey]topology.LSP, ftns map[string]topology.FTN) {
 	if b.State == BindingFailed {
 		return
 	}
@@ -70,7 +70,7 @@ func (m *Manager) judgeOne(b *Binding, have map[string]topology.LSP, ftns map[st
 		b.State, b.Reason = BindingFailed, h.err.Error()
 		return
 	}
-	l, ok := have[b.LSP]
+	l, ok := have[b.lspKey()]
 	if !ok {
 		pending("LSP is not there yet")
 		return

@@ -69,15 +69,16 @@ type state struct {
 	conns   map[uint64]*Connection
 	groups  []demandGroup
 	demands map[string]*demandState
-	specs   map[string]topology.LSP // owned LSPs as planned
-	asked   map[string]time.Time    // when an LSP was signalled
+	// specs are the owned LSPs as planned, by name: no two PEs have one of the same.
+	specs   map[string]topology.LSP
+	asked   map[topology.LSPKey]time.Time // when an LSP was signalled
 	classes *classTable
 
 	pes     map[string]*peState
 	ted     *topology.TED
 	tedAt   time.Time
 	want    *desired
-	wanted  map[string]time.Time // since when an owned LSP is not wanted
+	wanted  map[topology.LSPKey]time.Time // since when an owned LSP is not wanted
 	binding map[string]*Binding
 	rode    map[string]string // LSP of a flow before the restart, by binding name
 	before  map[string]bool   // flows that were bound before the restart, by binding name
@@ -150,8 +151,8 @@ func New(cfg Config, conns map[string]Conn, edge Edge, store Store, log *zap.Log
 			store: store, mode: cfg.Mode, limits: cfg.Thresholds, notify: func(Notice) {},
 			attachments: map[string]Attachment{}, steer: map[string]Steer{},
 			conns: map[uint64]*Connection{}, demands: map[string]*demandState{}, specs: map[string]topology.LSP{},
-			asked: map[string]time.Time{}, classes: newClassTable(), pes: map[string]*peState{},
-			wanted: map[string]time.Time{}, binding: map[string]*Binding{}, rode: map[string]string{}, before: map[string]bool{}, saved: map[uint64]savedBound{}, restored: map[string]bool{}, unsaved: map[string]any{}, sent: map[uint64]EdgeRule{},
+			asked: map[topology.LSPKey]time.Time{}, classes: newClassTable(), pes: map[string]*peState{},
+			wanted: map[topology.LSPKey]time.Time{}, binding: map[string]*Binding{}, rode: map[string]string{}, before: map[string]bool{}, saved: map[uint64]savedBound{}, restored: map[string]bool{}, unsaved: map[string]any{}, sent: map[uint64]EdgeRule{},
 			ted: cfg.Topology, dirty: true, audit: audit{limit: maxChanges},
 		},
 	}

@@ -58,7 +58,7 @@ func (m *Manager) onOps(p *peState, r peReport, now time.Time) {
 		p.setsSent++
 		m.record(now, opChange(p.Name, op, ResultOK, nil))
 		if s, ok := op.(driver.Signal); ok {
-			m.asked[s.LSP.Name] = now
+			m.asked[s.LSP.Key()] = now
 		}
 	}
 	for _, f := range r.failed {
@@ -170,12 +170,12 @@ func sameState(a, b driver.State) bool {
 	})
 }
 
-// lspsByName gives every LSP that the PEs reported.
-func (m *Manager) lspsByName() map[string]topology.LSP {
-	out := map[string]topology.LSP{}
+// reported gives every LSP that the PEs reported.
+func (m *Manager) reported() map[topology.LSPKey]topology.LSP {
+	out := map[topology.LSPKey]topology.LSP{}
 	for _, p := range m.pes {
 		for _, l := range p.state.LSPs {
-			out[l.Name] = l
+			out[l.Key()] = l
 		}
 	}
 	return out

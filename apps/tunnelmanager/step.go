@@ -105,7 +105,7 @@ func (m *Manager) ride(name string) string {
 // reconcile derives what should be there, and hands each idle PE and the edge the
 // next step towards it. In observe mode nothing is handed out.
 func (m *Manager) reconcile(now time.Time, edge chan<- []EdgeRule, w *wake) {
-	have := m.lspsByName()
+	have := m.reported()
 	assignments := map[string]plan.Assignment{}
 	for id, d := range m.demands {
 		if d.has {
@@ -137,7 +137,7 @@ func (m *Manager) reconcile(now time.Time, edge chan<- []EdgeRule, w *wake) {
 	m.reconcileEdge(m.edgeRules(), now, edge, w)
 	m.classes.retain(func(p plan.Pair, lsp string, dscp uint8) bool {
 		for _, b := range m.want.bindings {
-			if b.LSP == lsp {
+			if b.PE == p.Ingress && b.LSP == lsp {
 				return true
 			}
 		}
@@ -150,7 +150,7 @@ func (m *Manager) reconcile(now time.Time, edge chan<- []EdgeRule, w *wake) {
 	}
 }
 
-func (m *Manager) reconcilePE(p *peState, have map[string]topology.LSP, now time.Time, w *wake) {
+func (m *Manager) reconcilePE(p *peState, have map[topology.LSPKey]topology.LSP, now time.Time, w *wake) {
 	for name, h := range p.held {
 		if !now.Before(h.until) {
 			delete(p.held, name)
@@ -164,9 +164,9 @@ func (m *Manager) reconcilePE(p *peState, have map[string]topology.LSP, now time
 	}
 	for _, l := range p.state.LSPs {
 		if _, ok := m.want.lsps[p.Name][l.Name]; ok || !strings.HasPrefix(l.Name, m.cfg.Owner) {
-			delete(m.wanted, l.Name)
-		} else if since, ok := m.wanted[l.Name]; !ok {
-			m.wanted[l.Name] = now
+			delete(m.wanted, l.Key())
+		} else if since, ok := m.wanted[l.Key()]; !ok {
+			m.wanted[l.Key()] = now
 			w.by(now.Add(m.limits.ReleaseDelay))
 		} else {
 			w.by(since.Add(m.limits.ReleaseDelay))
@@ -174,7 +174,11 @@ func (m *Manager) reconcilePE(p *peState, have map[string]topology.LSP, now time
 	}
 	ops := diff(diffInput{
 		owner: m.cfg.Owner, now: now, want: m.want.lsps[p.Name], ftns: m.want.ftns[p.Name], have: p.state,
-		usable: m.usable, marked: m.marked, unwanted: m.wanted, releaseDelay: m.limits.ReleaseDelay,
+		usable: m.usable, marked: m.marked, releaseDelay: m.limits.ReleaseDelay,
+		unwanted: func(name string) (time.Time, bool) {
+			since, ok := m.wanted[topology.LSPKey{Ingress: p.Name, Name: name}]
+			return since, ok
+		},
 		held: func(name string) bool { _, ok := p.held[name]; return ok },
 	})
 	ops = m.afford(p, ops, have, now, w)
@@ -186,7 +190,7 @@ func (m *Manager) reconcilePE(p *peState, have map[string]topology.LSP, now time
 	p.worker.ops <- ops
 	for _, op := range ops {
 		if s, ok := op.(driver.Signal); ok {
-			m.asked[s.LSP.Name] = now
+			m.asked[s.LSP.Key()] = now
 			w.by(now.Add(signalGrace))
 		}
 	}
@@ -195,7 +199,7 @@ func (m *Manager) reconcilePE(p *peState, have map[string]topology.LSP, now time
 // afford gives those of a PE's operations that this minute has room for. LSPs and
 // what moves off one that is not usable may take all of it; other bindings leave a
 // tenth of it free and tidying up a quarter, so that a repair need not wait for them.
-func (m *Manager) afford(p *peState, ops []driver.Op, have map[string]topology.LSP, now time.Time, w *wake) []driver.Op {
+func (m *Manager) afford(p *peState, ops []driver.Op, have map[topology.LSPKey]topology.LSP, now time.Time, w *wake) []driver.Op {
 	rides := map[string]string{}
 	for _, f := range p.state.FTNs {
 		rides[f.Name] = f.LSP
@@ -208,7 +212,7 @@ func (m *Manager) afford(p *peState, ops []driver.Op, have map[string]topology.L
 			percent = 100
 		case driver.Bind:
 			percent = 90
-			if lsp, bound := rides[o.FTN.Name]; bound && !m.usable(have[lsp]) {
+			if lsp, bound := rides[o.FTN.Name]; bound && !m.usable(have[topology.LSPKey{Ingress: p.Name, Name: lsp}]) {
 				percent = 100
 			}
 		}
@@ -223,15 +227,15 @@ func (m *Manager) afford(p *peState, ops []driver.Op, have map[string]topology.L
 }
 
 // forgetNames drops what was noted of LSPs that no PE has.
-func (m *Manager) forgetNames(have map[string]topology.LSP, now time.Time) {
-	for name := range m.wanted {
-		if _, ok := have[name]; !ok {
-			delete(m.wanted, name)
+func (m *Manager) forgetNames(have map[topology.LSPKey]topology.LSP, now time.Time) {
+	for id := range m.wanted {
+		if _, ok := have[id]; !ok {
+			delete(m.wanted, id)
 		}
 	}
-	for name, at := range m.asked {
-		if _, ok := have[name]; !ok && now.Sub(at) > signalGrace {
-			delete(m.asked, name)
+	for id, at := range m.asked {
+		if _, ok := have[id]; !ok && now.Sub(at) > signalGrace {
+			delete(m.asked, id)
 		}
 	}
 }
@@ -243,7 +247,7 @@ const signalPoll = 50 * time.Millisecond
 // up: flows wait for it.
 func (m *Manager) watchSignalled(p *peState, now time.Time, w *wake) {
 	for _, l := range p.state.LSPs {
-		if _, ok := m.want.lsps[p.Name][l.Name]; !ok || l.Oper == topology.OperUp || now.Sub(m.asked[l.Name]) > signalGrace {
+		if _, ok := m.want.lsps[p.Name][l.Name]; !ok || l.Oper == topology.OperUp || now.Sub(m.asked[l.Key()]) > signalGrace {
 			continue
 		}
 		if again := p.state.At.Add(signalPoll); now.Before(again) {
@@ -266,14 +270,20 @@ func (m *Manager) settled(*peState) bool { return m.edge == nil || m.edgeOK }
 
 // dropSpecs forgets the intent of LSPs that no PE has and no demand wants.
 func (m *Manager) dropSpecs() {
-	have := m.lspsByName()
+	have := m.reported()
 	for name, s := range m.specs {
 		_, wanted := m.want.lsps[s.Ingress][name]
-		if _, ok := have[name]; !ok && !wanted {
+		if _, ok := have[s.Key()]; !ok && !wanted {
 			delete(m.specs, name)
 			m.saveSpec(name, nil)
 		}
 	}
+}
+
+// specOf gives what an LSP was asked for with, where it is ours.
+func (m *Manager) specOf(l topology.LSP) (topology.LSP, bool) {
+	spec, ok := m.specs[l.Name]
+	return spec, ok && spec.Ingress == l.Ingress
 }
 
 // usable tells whether a class may be moved to an LSP: it is up and, where it is
@@ -282,7 +292,7 @@ func (m *Manager) usable(l topology.LSP) bool {
 	if l.Oper != topology.OperUp {
 		return false
 	}
-	spec, ours := m.specs[l.Name]
+	spec, ours := m.specOf(l)
 	if !ours || len(l.RRO) == 0 || len(spec.ERO) == 0 || m.ted == nil {
 		return true
 	}

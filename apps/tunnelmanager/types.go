@@ -169,6 +169,20 @@ type Binding struct {
 	needs []string // the FTNs of its class
 }
 
+// lspKey identifies the LSP among those of all PEs.
+func (b *Binding) lspKey() topology.LSPKey { return topology.LSPKey{Ingress: b.PE, Name: b.LSP} }
+
+// eachLSP calls f for the LSP of each slot that has one.
+func eachLSP(d *plan.Demand, a plan.Assignment, f func(topology.LSPKey)) {
+	for dir, pairs := range [2][]plan.Pair{d.Forward, d.Reverse} {
+		for i, name := range [2][]string{a.Forward, a.Reverse}[dir] {
+			if name != "" && i < len(pairs) {
+				f(topology.LSPKey{Ingress: pairs[i].Ingress, Name: name})
+			}
+		}
+	}
+}
+
 // demandGroup is a demand and the connections behind it.
 type demandGroup struct {
 	plan.Demand

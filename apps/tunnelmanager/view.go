@@ -1,7 +1,6 @@
 package tunnelmanager
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -78,7 +77,7 @@ type View struct {
 	Bindings   []*Binding          // by Name
 	ByFlow     map[string]*Binding // by Name
 	PEs        []PEView            // by name
-	LSPs       []LSPView           // by name
+	LSPs       []LSPView           // by name, then head end
 	TED        *topology.TED
 	TEDAt      time.Time
 	Plans      []*Plan  // oldest first
@@ -143,32 +142,31 @@ func (m *Manager) publish(now time.Time) {
 }
 
 func (m *Manager) viewLSPs(v *View, now time.Time) {
-	users := map[string]*LSPView{}
-	have := m.lspsByName()
-	for _, name := range sortedKeys(have) {
-		l := have[name]
-		lv := LSPView{LSP: l, Owned: strings.HasPrefix(name, m.cfg.Owner), State: l.Oper.String()}
+	users := map[topology.LSPKey]*LSPView{}
+	have := m.reported()
+	for id, l := range have {
+		lv := LSPView{LSP: l, Owned: strings.HasPrefix(l.Name, m.cfg.Owner), State: l.Oper.String()}
 		if m.ted != nil {
 			lv.Links = m.routeOf(l)
 		}
-		if _, idle := m.wanted[name]; idle && lv.Owned {
+		if _, idle := m.wanted[id]; idle && lv.Owned {
 			lv.State = "releasing"
-		} else if lv.Owned && l.Oper != topology.OperUp && now.Sub(m.asked[name]) < signalGrace {
+		} else if lv.Owned && l.Oper != topology.OperUp && now.Sub(m.asked[id]) < signalGrace {
 			lv.State = "signalling"
 		}
 		v.LSPs = append(v.LSPs, lv)
 	}
-	for _, name := range sortedKeys(m.specs) {
-		if _, ok := have[name]; !ok {
-			v.LSPs = append(v.LSPs, LSPView{LSP: m.specs[name], Owned: true, State: "signalling"})
+	for _, l := range m.specs {
+		if _, ok := have[l.Key()]; !ok {
+			v.LSPs = append(v.LSPs, LSPView{LSP: l, Owned: true, State: "signalling"})
 		}
 	}
-	slices.SortFunc(v.LSPs, func(a, b LSPView) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(v.LSPs, func(a, b LSPView) int { return a.Key().Compare(b.Key()) })
 	for i := range v.LSPs {
-		users[v.LSPs[i].Name] = &v.LSPs[i]
+		users[v.LSPs[i].Key()] = &v.LSPs[i]
 	}
 	for _, b := range v.Bindings {
-		if u := users[b.LSP]; u != nil {
+		if u := users[b.lspKey()]; u != nil {
 			u.Bindings++
 			if !slices.Contains(u.Demands, b.Demand) {
 				u.Demands = append(u.Demands, b.Demand)
@@ -183,7 +181,7 @@ func (m *Manager) scoreNow(g *demandGroup, d *demandState) (disjoint.Level, disj
 	if m.ted == nil || len(g.slots) == 0 {
 		return disjoint.None, disjoint.Shared{}
 	}
-	have := m.lspsByName()
+	have := m.reported()
 	level, shared := disjoint.NodeSRLG, disjoint.Shared{}
 	for dir, pairs := range [2][]plan.Pair{g.Forward, g.Reverse} {
 		var routes [][]int
@@ -192,7 +190,7 @@ func (m *Manager) scoreNow(g *demandGroup, d *demandState) (disjoint.Level, disj
 			if b, ok := m.binding[flowName(m.cfg.Owner, s.Flows[dir])]; ok && b.State == BindingVerified {
 				name = b.LSP
 			}
-			l, ok := have[name]
+			l, ok := have[topology.LSPKey{Ingress: pairs[i].Ingress, Name: name}]
 			r := m.routeOf(l)
 			if !ok || r == nil {
 				return disjoint.None, shared

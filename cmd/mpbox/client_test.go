@@ -72,7 +72,8 @@ func (f *fakeBox) PEs(context.Context) ([]api.PE, error) {
 }
 
 func (f *fakeBox) LSPs(context.Context, api.Query) (api.Page[api.LSP], error) {
-	return api.Page[api.LSP]{Items: []api.LSP{{Name: "mpbox/lab/pe1-pe2/1", Owned: true, State: "up", Bandwidth: 20e6, Nodes: []string{"pe1", "p1", "pe2"}}, {Name: "core", State: "down", Reason: "no path"}}}, nil
+	return api.Page[api.LSP]{Items: []api.LSP{{Name: "mpbox/lab/pe1-pe2/1", Owned: true, State: "up", Bandwidth: 20e6, Nodes: []string{"pe1", "p1", "pe2"}}, {Name: "core", State: "down", Reason: "no path"},
+		{Name: "tunnel-te1", Ingress: "pe1", State: "up"}, {Name: "tunnel-te1", Ingress: "pe2", State: "down"}}}, nil
 }
 
 func (f *fakeBox) Topology(context.Context) (api.Topology, error) { return api.Topology{}, nil }
@@ -171,6 +172,8 @@ func TestClients(t *testing.T) {
 		{"explain 00000003", 0, []string{"not bound: too few", "at least 3 (min_connections)"}},
 		{"lsp", 0, []string{"20M", "pe1 p1 pe2", "no path"}},
 		{"lsp show core", 0, []string{"no path"}},
+		{"lsp show tunnel-te1", 2, []string{"2 LSPs are called tunnel-te1"}},
+		{"lsp show tunnel-te1 --pe pe2", 0, []string{"pe2", "down"}},
 		{"lsp show none", 1, []string{"there is no LSP none"}},
 		{"pe", 0, []string{"wrong password (set snmp.auth_password)"}},
 		{"pe show 10.255.0.1", 0, []string{"what to do", "set snmp.auth_password"}},

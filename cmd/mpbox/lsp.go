@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,6 +15,7 @@ func newLSPCmd() *cobra.Command {
 	c := &client{}
 	l := &listFlags{}
 	var owned bool
+	var pe string
 	list := func(cmd *cobra.Command, _ []string) error {
 		return showList(cmd, c, "/v1/lsps", *l, []string{"name", "state", "ingress", "egress", "owned", "bandwidth", "bindings", "route", "reason"}, func(x api.LSP) [][]string {
 			if owned && !x.Owned {
@@ -37,9 +39,14 @@ func newLSPCmd() *cobra.Command {
 		l.addFlags(x, "pe", "state")
 		x.Flags().BoolVar(&owned, "owned", false, "only those that this mpbox set up (tables)")
 	}
-	show := &cobra.Command{Use: "show NAME", Short: "One LSP", Args: cobra.ExactArgs(1), Example: "  mpbox lsp show mpbox/lab/pe1-pe2/1",
+	show := &cobra.Command{Use: "show NAME", Short: "One LSP", Args: cobra.ExactArgs(1), Example: "  mpbox lsp show mpbox/lab/pe1-pe2/1\n  mpbox lsp show tunnel-te1 --pe pe1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			x, err := findOne(cmd, c, "/v1/lsps", "LSP", args[0], "mpbox lsp list", func(x api.LSP) []string { return []string{x.Name} })
+			x, err := findOne(cmd, c, "/v1/lsps", "LSP", args[0], "mpbox lsp list", func(x api.LSP) []string {
+				if pe != "" && x.Ingress != pe {
+					return nil
+				}
+				return []string{x.Name}
+			})
 			if err != nil {
 				return err
 			}
@@ -51,6 +58,7 @@ func newLSPCmd() *cobra.Command {
 				pair{"intended", strings.Join(x.ERO, " ")}, pair{"recorded", strings.Join(x.RRO, " ")}, pair{"links", strings.Join(x.Route, " ")}, pair{"nodes", strings.Join(x.Nodes, " ")},
 				pair{"bindings", strconv.Itoa(x.Bindings)}, pair{"demands", strings.Join(x.Demands, " ")})
 		}}
+	show.Flags().StringVar(&pe, "pe", "", "the PE where it begins: two PEs may have LSPs of one name")
 	cmd.AddCommand(listCmd, show)
 	return cmd
 }
@@ -58,16 +66,22 @@ func newLSPCmd() *cobra.Command {
 // findOne finds an object of a list by one of its names.
 func findOne[T any](cmd *cobra.Command, c *client, path, kind, name, hint string, names func(T) []string) (T, error) {
 	var none T
+	var found []T
 	page, err := listAll[T](cmd.Context(), c, path, listFlags{})
 	if err != nil {
 		return none, err
 	}
 	for _, x := range page.Items {
-		for _, n := range names(x) {
-			if n == name {
-				return x, nil
-			}
+		if slices.Contains(names(x), name) {
+			found = append(found, x)
 		}
+	}
+	switch len(found) {
+	case 0:
+	case 1:
+		return found[0], nil
+	default:
+		return none, usagef("%d %ss are called %s: choose one with --pe (%s shows them)", len(found), kind, name, hint)
 	}
 	return none, fmt.Errorf("there is no %s %s: %s shows them", kind, name, hint)
 }

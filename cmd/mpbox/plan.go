@@ -158,32 +158,34 @@ type planLSPLine struct {
 
 func newPlanDocument(scope string, in plan.Input, res plan.Result) planDocument {
 	doc := planDocument{Scope: scope, Owner: in.Owner, Demands: []planDemand{}, Ops: []planOp{}, LSPs: []planLSPLine{}}
-	slots := map[string]int{}
-	for _, o := range res.Demands {
+	slots := map[topology.LSPKey]int{}
+	for i, o := range res.Demands { // in the order of the input's
 		a := planAssignment{Forward: o.Assignment.Forward, Reverse: o.Assignment.Reverse}
-		for _, name := range slices.Concat(a.Forward, a.Reverse) {
-			slots[name]++
+		for dir, pairs := range [2][]plan.Pair{in.Demands[i].Forward, in.Demands[i].Reverse} {
+			for j, name := range [2][]string{a.Forward, a.Reverse}[dir] {
+				slots[topology.LSPKey{Ingress: pairs[j].Ingress, Name: name}]++
+			}
 		}
 		doc.Demands = append(doc.Demands, planDemand{
 			ID: o.ID, Requested: o.Requested, Before: o.Before, After: o.After, Unmet: o.Unmet, Gain: o.Gain,
 			Changed: o.Changed, Assignment: a, Shared: o.Shared,
 		})
 	}
-	routes := map[string][]string{}
+	routes := map[topology.LSPKey][]string{}
 	line := func(l topology.LSP, isNew bool) planLSPLine {
 		out := planLSPLine{
 			Name: l.Name, Ingress: l.Ingress, Egress: l.Egress, Owned: strings.HasPrefix(l.Name, in.Owner), New: isNew,
-			State: l.Oper.String(), Slots: slots[l.Name],
+			State: l.Oper.String(), Slots: slots[l.Key()],
 		}
 		if isNew {
 			out.State = "planned"
 		}
 		out.Route, out.Links = namesOfRoute(in.TED, &l)
-		routes[l.Name] = out.Route
+		routes[l.Key()] = out.Route
 		return out
 	}
 	for _, l := range in.LSPs {
-		if x := line(l, false); !slices.Contains(res.Release, l.Name) {
+		if x := line(l, false); !slices.Contains(res.Release, l.Key()) {
 			doc.LSPs = append(doc.LSPs, x)
 		}
 	}
@@ -191,7 +193,7 @@ func newPlanDocument(scope string, in plan.Input, res plan.Result) planDocument 
 		doc.LSPs = append(doc.LSPs, line(l, true))
 	}
 	for _, s := range plan.Steps(in, res) {
-		op := planOp{N: s.N, PE: s.PE, Op: string(s.Op), LSP: s.LSP, Route: routes[s.LSP], After: s.After, Demand: s.Demand, Direction: s.Direction}
+		op := planOp{N: s.N, PE: s.PE, Op: string(s.Op), LSP: s.LSP, Route: routes[topology.LSPKey{Ingress: s.PE, Name: s.LSP}], After: s.After, Demand: s.Demand, Direction: s.Direction}
 		if op.Route == nil {
 			op.Route = []string{}
 		}

@@ -91,7 +91,7 @@ func (p *Planner) findDefault(ps *pairState) {
 	ps.byDefault, ps.defaultRoute, ps.defaultAssumed = nil, nil, false
 	if p.in.Default != nil {
 		if name, ok := p.in.Default(ps.Pair); ok {
-			if l := p.lsps[name]; l != nil && l.alive {
+			if l := p.lsps[topology.LSPKey{Ingress: ps.Ingress, Name: name}]; l != nil && l.alive {
 				ps.byDefault, ps.defaultRoute = l, l.route
 				l.usable = l.route != nil // its flows need no steering
 			}
@@ -119,6 +119,11 @@ func (p *Planner) sortByPreference(ps *pairState) {
 	})
 }
 
+// compareKeys orders by name, as compareNames does, then by head end.
+func compareKeys(a, b topology.LSPKey) int {
+	return cmp.Or(compareNames(a.Name, b.Name), cmp.Compare(a.Ingress, b.Ingress))
+}
+
 // compareNames orders "…/2" before "…/10".
 func compareNames(a, b string) int {
 	if i, j := strings.LastIndexByte(a, '/'), strings.LastIndexByte(b, '/'); i == j && i >= 0 && a[:i] == b[:j] {
@@ -131,11 +136,11 @@ func compareNames(a, b string) int {
 func (p *Planner) addLSP(l topology.LSP) *lspState {
 	s := &lspState{LSP: l, owned: p.in.Owner != "" && strings.HasPrefix(l.Name, p.in.Owner)}
 	s.route = p.net.routeOf(&l)
-	up := l.Oper == topology.OperUp || p.in.Pending[l.Name]
+	up := l.Oper == topology.OperUp || p.in.Pending[l.Key()]
 	broken := s.route != nil && s.route.broken
 	s.alive = (up || l.Oper == topology.OperUnknown) && !broken
 	s.usable = up && !broken && s.route != nil && (s.owned || p.in.Reuse == nil || p.in.Reuse(l))
-	p.lsps[l.Name] = s
+	p.lsps[l.Key()] = s
 	q := Pair{l.Ingress, l.Egress}
 	p.lspsOf[q] = append(p.lspsOf[q], s)
 	return s
@@ -183,9 +188,9 @@ func (p *Planner) use(l *lspState, by int) {
 	was := l.users
 	l.users += by
 	if l.owned && l.users == 0 {
-		p.idle[l.Name] = l
+		p.idle[l.Key()] = l
 	} else {
-		delete(p.idle, l.Name)
+		delete(p.idle, l.Key())
 	}
 	if !l.owned || l.planned || l.Bandwidth == 0 || l.route == nil || (was == 0) == (l.users == 0) {
 		return

@@ -108,12 +108,12 @@ func nodesOf(t testing.TB, ted *topology.TED, l topology.LSP) string {
 func apply(in Input, res Result) Input {
 	out := in
 	out.LSPs = nil
-	gone := map[string]bool{}
-	for _, name := range res.Release {
-		gone[name] = true
+	gone := map[topology.LSPKey]bool{}
+	for _, id := range res.Release {
+		gone[id] = true
 	}
 	for _, l := range in.LSPs {
-		if !gone[l.Name] {
+		if !gone[l.Key()] {
 			out.LSPs = append(out.LSPs, l)
 		}
 	}

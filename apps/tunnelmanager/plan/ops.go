@@ -1,6 +1,10 @@
 package plan
 
-import "slices"
+import (
+	"slices"
+
+	"mpbox/topology"
+)
 
 // OpKind is what a Step does on a PE.
 type OpKind string
@@ -34,7 +38,7 @@ type Step struct {
 // release. Only where reservations wait for each other in a circle, a slot's
 // flows are left to the PE's own routing in between.
 func Steps(in Input, res Result) []Step {
-	s := stepper{in: in, res: res, signalled: map[string]int{}, released: map[string]int{}, leavers: map[string][]*move{}, lastUse: map[string][]int{}}
+	s := stepper{in: in, res: res, signalled: map[topology.LSPKey]int{}, released: map[topology.LSPKey]int{}, leavers: map[topology.LSPKey][]*move{}, lastUse: map[topology.LSPKey][]int{}}
 	s.run()
 	return s.steps
 }
@@ -43,10 +47,10 @@ type stepper struct {
 	in        Input
 	res       Result
 	steps     []Step
-	signalled map[string]int // step by LSP
-	released  map[string]int
-	leavers   map[string][]*move
-	lastUse   map[string][]int // steps that took flows off an LSP
+	signalled map[topology.LSPKey]int // step by LSP
+	released  map[topology.LSPKey]int
+	leavers   map[topology.LSPKey][]*move
+	lastUse   map[topology.LSPKey][]int // steps that took flows off an LSP
 }
 
 // move is a slot that changes.
@@ -57,6 +61,9 @@ type move struct {
 	done              bool
 	unbound           int // step that left it to the PE's routing, on its way
 }
+
+// at identifies the LSP of that name that the slot can ride.
+func (m *move) at(lsp string) topology.LSPKey { return topology.LSPKey{Ingress: m.pe, Name: lsp} }
 
 func (s *stepper) add(st Step) int {
 	st.N = len(s.steps) + 1
@@ -70,14 +77,14 @@ func (s *stepper) add(st Step) int {
 }
 
 func (s *stepper) run() {
-	fresh := map[string]int{}
-	for i, l := range s.res.Signal {
-		fresh[l.Name] = i
+	fresh := map[topology.LSPKey]bool{}
+	for _, l := range s.res.Signal {
+		fresh[l.Key()] = true
 	}
 	moves := s.moves()
 	for _, m := range moves {
 		if m.from != "" {
-			s.leavers[m.from] = append(s.leavers[m.from], m)
+			s.leavers[m.at(m.from)] = append(s.leavers[m.at(m.from)], m)
 		}
 	}
 	for progress := true; ; {
@@ -86,11 +93,11 @@ func (s *stepper) run() {
 		}
 		progress = false
 		for _, l := range s.res.Signal {
-			if _, done := s.signalled[l.Name]; done {
+			if _, done := s.signalled[l.Key()]; done {
 				continue
 			}
-			if after, ok := s.allReleased(s.res.After[l.Name]); ok {
-				s.signalled[l.Name] = s.add(Step{PE: l.Ingress, Op: OpSignal, LSP: l.Name, After: after})
+			if after, ok := s.allReleased(s.res.After[l.Key()]); ok {
+				s.signalled[l.Key()] = s.add(Step{PE: l.Ingress, Op: OpSignal, LSP: l.Name, After: after})
 				progress = true
 			}
 		}
@@ -99,8 +106,8 @@ func (s *stepper) run() {
 				continue
 			}
 			var after []int
-			if _, isNew := fresh[m.to]; isNew {
-				n, up := s.signalled[m.to]
+			if fresh[m.at(m.to)] {
+				n, up := s.signalled[m.at(m.to)]
 				if !up {
 					continue
 				}
@@ -116,12 +123,12 @@ func (s *stepper) run() {
 			}
 			n := s.add(st)
 			if m.unbound == 0 {
-				s.lastUse[m.from] = append(s.lastUse[m.from], n)
+				s.lastUse[m.at(m.from)] = append(s.lastUse[m.at(m.from)], n)
 			}
 		}
-		for _, name := range s.res.Release {
-			if _, done := s.released[name]; !done && s.left(name) {
-				s.released[name] = s.add(Step{PE: s.ingress(name), Op: OpRelease, LSP: name, After: s.lastUse[name]})
+		for _, id := range s.res.Release {
+			if _, done := s.released[id]; !done && s.left(id) {
+				s.released[id] = s.add(Step{PE: id.Ingress, Op: OpRelease, LSP: id.Name, After: s.lastUse[id]})
 				progress = true
 			}
 		}
@@ -154,18 +161,9 @@ func (s *stepper) moves() []*move {
 	return out
 }
 
-func (s *stepper) ingress(lsp string) string {
-	for i := range s.in.LSPs {
-		if s.in.LSPs[i].Name == lsp {
-			return s.in.LSPs[i].Ingress
-		}
-	}
-	return ""
-}
-
-func (s *stepper) allReleased(names []string) (after []int, ok bool) {
-	for _, name := range names {
-		n, done := s.released[name]
+func (s *stepper) allReleased(lsps []topology.LSPKey) (after []int, ok bool) {
+	for _, id := range lsps {
+		n, done := s.released[id]
 		if !done {
 			return nil, false
 		}
@@ -175,8 +173,8 @@ func (s *stepper) allReleased(names []string) (after []int, ok bool) {
 }
 
 // left tells whether all flows have left an LSP.
-func (s *stepper) left(name string) bool {
-	for _, m := range s.leavers[name] {
+func (s *stepper) left(id topology.LSPKey) bool {
+	for _, m := range s.leavers[id] {
 		if !m.done && m.unbound == 0 {
 			return false
 		}
@@ -188,14 +186,14 @@ func (s *stepper) left(name string) bool {
 // to the PE's own routing for a while. false when nothing waits.
 func (s *stepper) breakCircle() bool {
 	for _, l := range s.res.Signal {
-		if _, done := s.signalled[l.Name]; done {
+		if _, done := s.signalled[l.Key()]; done {
 			continue
 		}
-		for _, name := range s.res.After[l.Name] {
-			for _, m := range s.leavers[name] {
+		for _, id := range s.res.After[l.Key()] {
+			for _, m := range s.leavers[id] {
 				if !m.done && m.unbound == 0 {
-					m.unbound = s.add(Step{PE: m.pe, Op: OpUnbind, LSP: name, Demand: m.demand, Direction: m.direction, Slot: m.slot})
-					s.lastUse[name] = append(s.lastUse[name], m.unbound)
+					m.unbound = s.add(Step{PE: m.pe, Op: OpUnbind, LSP: id.Name, Demand: m.demand, Direction: m.direction, Slot: m.slot})
+					s.lastUse[id] = append(s.lastUse[id], m.unbound)
 					return true
 				}
 			}

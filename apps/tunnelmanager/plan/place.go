@@ -1,6 +1,10 @@
 package plan
 
-import "slices"
+import (
+	"slices"
+
+	"mpbox/topology"
+)
 
 // Place plans for one more demand, as Plan with the incremental scope does for a
 // new one, in a time that does not depend on how many there are. The result tells
@@ -40,7 +44,7 @@ func (p *Planner) Place(d Demand, current Assignment) (Result, error) {
 }
 
 // Remove forgets a demand and gives the owned LSPs that have no users now.
-func (p *Planner) Remove(id string) []string {
+func (p *Planner) Remove(id string) []topology.LSPKey {
 	d, ok := p.demands[id]
 	if ok {
 		for _, h := range d.halves {
@@ -49,23 +53,29 @@ func (p *Planner) Remove(id string) []string {
 		delete(p.demands, id)
 		p.order = slices.DeleteFunc(p.order, func(o *demandState) bool { return o == d })
 	}
-	out := make([]string, 0, len(p.idle))
-	for name := range p.idle {
-		out = append(out, name)
+	out := make([]topology.LSPKey, 0, len(p.idle))
+	for idle := range p.idle {
+		out = append(out, idle)
 	}
-	slices.SortFunc(out, compareNames)
+	slices.SortFunc(out, compareKeys)
 	return out
 }
 
 // Forget takes an owned LSP that has been released out of the inventory.
-func (p *Planner) Forget(name string) {
-	l := p.idle[name]
+func (p *Planner) Forget(id topology.LSPKey) {
+	l := p.idle[id]
 	if l == nil {
 		return
 	}
-	delete(p.idle, name)
-	delete(p.lsps, name)
-	delete(p.taken, name)
+	delete(p.idle, id)
+	delete(p.lsps, id)
+	sameName := false
+	for other := range p.lsps {
+		sameName = sameName || other.Name == id.Name
+	}
+	if !sameName {
+		delete(p.taken, id.Name)
+	}
 	q := Pair{l.Ingress, l.Egress}
 	is := func(o *lspState) bool { return o == l }
 	p.lspsOf[q] = slices.DeleteFunc(p.lspsOf[q], is)
@@ -114,7 +124,7 @@ func (p *Planner) adopt(c *carrier) {
 	p.newOf[ps.Pair]--
 	p.total.changes--
 	c.planned, c.fresh, c.existing = nil, 0, append(c.existing, l)
-	p.lsps[l.Name] = l
+	p.lsps[l.Key()] = l
 	p.lspsOf[ps.Pair] = append(p.lspsOf[ps.Pair], l)
 	ps.lsps = append(ps.lsps, l)
 	p.sortByPreference(ps)

@@ -80,9 +80,9 @@ func TestPlaceAgreesWithPlan(t *testing.T) {
 			if !slices.Equal(idle, want) {
 				t.Fatalf("step %d: idle %v, a plan releases %v", step, idle, want)
 			}
-			for _, name := range idle {
-				p.Forget(name)
-				state.LSPs = slices.DeleteFunc(slices.Clone(state.LSPs), func(l topology.LSP) bool { return l.Name == name })
+			for _, id := range idle {
+				p.Forget(id)
+				state.LSPs = slices.DeleteFunc(slices.Clone(state.LSPs), func(l topology.LSP) bool { return l.Key() == id })
 			}
 		}
 	}

@@ -156,7 +156,7 @@ func (p *Planner) refuseLess(d *demandState) {
 
 // result names new LSPs, and tells what came of each demand.
 func (p *Planner) result(all []*demandState) Result {
-	res := Result{Demands: make([]Outcome, 0, len(all)), Signal: []topology.LSP{}, Release: []string{}, After: map[string][]string{}}
+	res := Result{Demands: make([]Outcome, 0, len(all)), Signal: []topology.LSP{}, Release: []topology.LSPKey{}, After: map[topology.LSPKey][]topology.LSPKey{}}
 	var fresh []*lspState
 	for _, d := range all {
 		for _, h := range d.halves {
@@ -172,13 +172,13 @@ func (p *Planner) result(all []*demandState) Result {
 	for _, d := range all {
 		res.Demands = append(res.Demands, p.outcome(d))
 	}
-	for name := range p.idle {
+	for id := range p.idle {
 		if p.in.Scope == Evaluate {
 			break
 		}
-		res.Release = append(res.Release, name)
+		res.Release = append(res.Release, id)
 	}
-	slices.SortFunc(res.Release, compareNames)
+	slices.SortFunc(res.Release, compareKeys)
 	p.waitFor(&res, fresh)
 	return res
 }
@@ -208,10 +208,10 @@ func (p *Planner) waitFor(res *Result, fresh []*lspState) {
 			if p.net.bandwidthFree(a, l.SetupPriority) >= p.reserved[a] {
 				continue
 			}
-			for _, name := range res.Release {
-				r := p.lsps[name]
-				if r.alive && r.route != nil && r.Bandwidth > 0 && slices.Contains(r.route.arcs, a) && !slices.Contains(res.After[l.Name], name) {
-					res.After[l.Name] = append(res.After[l.Name], name)
+			for _, id := range res.Release {
+				r := p.lsps[id]
+				if r.alive && r.route != nil && r.Bandwidth > 0 && slices.Contains(r.route.arcs, a) && !slices.Contains(res.After[l.Key()], id) {
+					res.After[l.Key()] = append(res.After[l.Key()], id)
 				}
 			}
 		}

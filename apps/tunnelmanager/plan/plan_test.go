@@ -66,7 +66,7 @@ func TestTwoPath(t *testing.T) {
 		next := apply(in, res)
 		next.Demands = nil
 		again := mustPlan(t, next)
-		if !slices.Equal(again.Release, []string{"mpbox/lab/pe1-pe2/1", "mpbox/lab/pe2-pe1/1"}) {
+		if !slices.Equal(again.Release, []topology.LSPKey{{Ingress: "pe1", Name: "mpbox/lab/pe1-pe2/1"}, {Ingress: "pe2", Name: "mpbox/lab/pe2-pe1/1"}}) {
 			t.Errorf("release %v: want both owned LSPs, never the default", again.Release)
 		}
 	})
@@ -237,11 +237,11 @@ func TestLSPsThatAreDownAreNotUsed(t *testing.T) {
 	if slices.Contains(o.Assignment.Forward, owner+"pe1-pe2/2") || o.After != disjoint.Node || o.Changed != 1 {
 		t.Errorf("one slot of the forward direction should move: %s", show(res))
 	}
-	if len(res.Signal) != 1 || res.Signal[0].Name != owner+"pe1-pe2/3" || !slices.Contains(res.Release, owner+"pe1-pe2/2") {
+	if len(res.Signal) != 1 || res.Signal[0].Name != owner+"pe1-pe2/3" || !slices.Contains(res.Release, topology.LSPKey{Ingress: "pe1", Name: owner + "pe1-pe2/2"}) {
 		t.Errorf("want a new LSP 3 and the release of 2: %s", show(res))
 	}
 	// Signalled and not up yet is another matter.
-	next.Pending = map[string]bool{owner + "pe1-pe2/2": true}
+	next.Pending = map[topology.LSPKey]bool{{Ingress: "pe1", Name: owner + "pe1-pe2/2"}: true}
 	if res := mustPlan(t, next); len(res.Signal) != 0 || res.Demands[0].Changed != 0 {
 		t.Errorf("pending LSP is not waited for: %s", show(res))
 	}

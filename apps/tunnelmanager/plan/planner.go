@@ -20,17 +20,17 @@ type Planner struct {
 	in        Input
 	memo      *Memo
 	net       *network
-	lsps      map[string]*lspState
+	lsps      map[topology.LSPKey]*lspState
 	lspsOf    map[Pair][]*lspState
 	pairs     map[Pair]*pairState
 	templates []topology.LSP
 	shapes    map[string]*shape
 	demands   map[string]*demandState
-	order     []*demandState       // by ID, then those that came later
-	idle      map[string]*lspState // owned LSPs without users
+	order     []*demandState                // by ID, then those that came later
+	idle      map[topology.LSPKey]*lspState // owned LSPs without users
 	touched   map[*demandState]bool
 	quick     bool            // one demand at a time: bound the work by milliseconds
-	taken     map[string]bool // names of LSPs that are or were in use
+	taken     map[string]bool // names of LSPs that are or were in use, anywhere
 	effort    int             // of each path search
 
 	load []int64 // bit/s by arc
@@ -90,9 +90,9 @@ func New(in Input) (*Planner, error) {
 	memo.reset(in.TED, in.Metric)
 	p := &Planner{
 		in: in, memo: memo, net: memo.net,
-		lsps: make(map[string]*lspState, len(in.LSPs)), lspsOf: map[Pair][]*lspState{},
+		lsps: make(map[topology.LSPKey]*lspState, len(in.LSPs)), lspsOf: map[Pair][]*lspState{},
 		pairs: map[Pair]*pairState{}, shapes: map[string]*shape{}, demands: make(map[string]*demandState, len(in.Demands)),
-		taken: make(map[string]bool, len(in.LSPs)), newOf: map[Pair]int{}, idle: map[string]*lspState{}, touched: map[*demandState]bool{},
+		taken: make(map[string]bool, len(in.LSPs)), newOf: map[Pair]int{}, idle: map[topology.LSPKey]*lspState{}, touched: map[*demandState]bool{},
 		limited: in.MaxNewLSPs > 0 || in.MaxPerPair != nil,
 	}
 	p.load = make([]int64, len(p.net.arcs))
@@ -100,13 +100,13 @@ func New(in Input) (*Planner, error) {
 	p.effort = 20_000
 	for i := range in.LSPs {
 		l := &in.LSPs[i]
-		if _, dup := p.lsps[l.Name]; dup {
-			return nil, fmt.Errorf("plan: LSP %q is reported twice", l.Name)
+		if _, dup := p.lsps[l.Key()]; dup {
+			return nil, fmt.Errorf("plan: LSP %q of %s is reported twice", l.Name, l.Ingress)
 		}
 		s := p.addLSP(*l)
 		p.taken[l.Name] = true
 		if s.owned {
-			p.idle[s.Name] = s
+			p.idle[s.Key()] = s
 		}
 		if s.owned && s.Bandwidth > 0 && s.route != nil && s.alive { // no users so far
 			for _, a := range s.route.arcs {
@@ -119,8 +119,8 @@ func New(in Input) (*Planner, error) {
 			}
 		}
 	}
-	for name := range in.Pending {
-		p.taken[name] = true
+	for id := range in.Pending {
+		p.taken[id.Name] = true
 	}
 	for _, a := range in.Current {
 		for _, names := range [2][]string{a.Forward, a.Reverse} {
@@ -201,8 +201,8 @@ func (p *Planner) newHalf(ds *demandState, dir int, slots []Pair, cons disjoint.
 		ps := sorted[i]
 		var l *lspState
 		if slot < len(names) && names[slot] != "" {
-			l = p.lsps[names[slot]]
-			if l == nil || !l.alive || l.Ingress != ps.Ingress || l.Egress != ps.Egress {
+			l = p.lsps[topology.LSPKey{Ingress: ps.Ingress, Name: names[slot]}]
+			if l == nil || !l.alive || l.Egress != ps.Egress {
 				l = nil
 				ds.broken = true
 			} else {

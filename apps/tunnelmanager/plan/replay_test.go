@@ -190,11 +190,11 @@ func (d *day) broken(dd *dayDemand) bool {
 // input is what the planner is asked.
 func (d *day) input(scope plan.Scope, tidy bool) plan.Input {
 	in := plan.Input{Scope: scope, Owner: owner, TED: d.ted, Current: map[string]plan.Assignment{}, Tidy: tidy, Memo: &d.memo}
-	in.Pending = map[string]bool{}
+	in.Pending = map[topology.LSPKey]bool{}
 	for _, name := range slices.Sorted(maps.Keys(d.lsps)) {
 		in.LSPs = append(in.LSPs, *d.lsps[name])
 		if d.lsps[name].Oper == topology.OperUnknown {
-			in.Pending[name] = true
+			in.Pending[d.lsps[name].Key()] = true
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(d.demands)) {

@@ -88,7 +88,7 @@ func TestALaterDemandIsMadeRoomFor(t *testing.T) {
 			at[string(s.Op)+" "+s.LSP] = s.N
 		}
 		over := slices.IndexFunc(res.Signal, func(l topology.LSP) bool { return nodesOf(t, ted, l) == "c m n d" })
-		released, signalled := at["release "+res.Release[0]], at["signal "+res.Signal[over].Name]
+		released, signalled := at["release "+res.Release[0].Name], at["signal "+res.Signal[over].Name]
 		if len(res.Release) != 1 || released == 0 || released > signalled || !slices.Contains(steps[signalled-1].After, released) {
 			t.Errorf("steps %+v", steps)
 		}

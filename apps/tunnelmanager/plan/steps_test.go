@@ -127,7 +127,7 @@ func checkOutcomes(t *testing.T, in Input, res Result) {
 	}
 	for _, l := range in.LSPs {
 		owned := len(l.Name) > len(owner) && l.Name[:len(owner)] == owner
-		if slices.Contains(res.Release, l.Name) != (owned && !used[l.Name]) {
+		if slices.Contains(res.Release, l.Key()) != (owned && !used[l.Name]) {
 			t.Errorf("%s: owned %v, used %v, released %v", l.Name, owned, used[l.Name], !(owned && !used[l.Name]))
 		}
 	}
@@ -147,8 +147,10 @@ func TestStepsBreakCircles(t *testing.T) {
 	res := Result{
 		Demands: []Outcome{{ID: "x", Assignment: Assignment{Forward: []string{"x2"}}}, {ID: "y", Assignment: Assignment{Forward: []string{"y2"}}}},
 		Signal:  []topology.LSP{{Name: "x2", Ingress: "a", Egress: "b", Bandwidth: 1}, {Name: "y2", Ingress: "c", Egress: "d", Bandwidth: 1}},
-		Release: []string{"x1", "y1"},
-		After:   map[string][]string{"x2": {"y1"}, "y2": {"x1"}},
+		Release: []topology.LSPKey{{Ingress: "a", Name: "x1"}, {Ingress: "c", Name: "y1"}},
+		After: map[topology.LSPKey][]topology.LSPKey{
+			{Ingress: "a", Name: "x2"}: {{Ingress: "c", Name: "y1"}}, {Ingress: "c", Name: "y2"}: {{Ingress: "a", Name: "x1"}},
+		},
 	}
 	var got []string
 	for _, s := range Steps(in, res) {

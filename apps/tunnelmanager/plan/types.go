@@ -51,8 +51,9 @@ type Demand struct {
 	Hold bool
 }
 
-// Assignment names the LSP of each slot; "" where a slot has none and its flows
-// follow the PE's own routing.
+// Assignment names the LSP of each slot, which is the one of that name that begins
+// at the slot's ingress; "" where a slot has none and its flows follow the PE's own
+// routing.
 type Assignment struct{ Forward, Reverse []string }
 
 // Input of a plan. All of it is read only.
@@ -61,13 +62,13 @@ type Input struct {
 	// Owner is the name prefix of the LSPs that may be changed: "mpbox/lab/".
 	Owner string
 	TED   *topology.TED
-	// LSPs are all the LSPs that the PEs reported.
+	// LSPs are all the LSPs that the PEs reported; a name is unique at its ingress.
 	LSPs []topology.LSP
 	// Demands, with Current the assignment in force by Demand.ID (none if new).
 	Demands []Demand
 	Current map[string]Assignment
-	// Default tells which LSP flows of a pair ride when no slot steers them; may
-	// be nil: then the shortest path by TE metric is assumed.
+	// Default tells which LSP of the ingress flows of a pair ride when no slot steers
+	// them; may be nil: then the shortest path by TE metric is assumed.
 	Default func(Pair) (lsp string, ok bool)
 	// Metric that path cost is counted in.
 	Metric disjoint.Metric
@@ -86,19 +87,20 @@ type Input struct {
 	Memo *Memo
 	// Pending are LSPs that were signalled and have not come up yet: they are
 	// planned with as if they were up, on the route they were asked for.
-	Pending map[string]bool
+	Pending map[topology.LSPKey]bool
 }
 
 // Result of a plan.
 type Result struct {
 	Demands []Outcome
-	// Signal are the LSPs to set up, with names and EROs; Release the names of
-	// owned LSPs that nothing needs any more (the caller delays these).
+	// Signal are the LSPs to set up, with names, which no other LSP has anywhere,
+	// and EROs; Release are the owned LSPs that nothing needs any more (the caller
+	// delays these).
 	Signal  []topology.LSP
-	Release []string
+	Release []topology.LSPKey
 	// After names, for an LSP of Signal that reserves bandwidth, the LSPs of Release
 	// that have to be gone before there is enough of it.
-	After map[string][]string
+	After map[topology.LSPKey][]topology.LSPKey
 }
 
 // Outcome is what a plan gives one demand.

@@ -44,17 +44,17 @@ func Parse(ted *topology.TED, lspFile string, lspData []byte, demandFile string,
 	var lsps LSPs
 	d := &decoder{file: lspFile}
 	d.decode(lspData, &lsps)
-	names := map[string]bool{}
+	seen := map[topology.LSPKey]bool{}
 	for i := range lsps.LSPs {
 		l, at := &lsps.LSPs[i], fmt.Sprintf("lsps[%d]", i)
 		out, ok := d.lsp(ted, l, at)
-		if names[l.Name] {
-			d.add(d.at[at+".name"], "%s: LSP %q is there already", at, l.Name)
-		}
-		names[l.Name] = true
 		if !ok {
 			continue
 		}
+		if seen[out.Key()] {
+			d.add(d.at[at+".name"], "%s: LSP %q of %s is there already", at, l.Name, out.Ingress)
+		}
+		seen[out.Key()] = true
 		in.LSPs = append(in.LSPs, out)
 		if q := (plan.Pair{Ingress: out.Ingress, Egress: out.Egress}); l.Default {
 			if other, dup := defaults[q]; dup {

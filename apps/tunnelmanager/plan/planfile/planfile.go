@@ -23,7 +23,7 @@ type LSPs struct {
 
 // LSP is one label switched path.
 type LSP struct {
-	Name    string   `yaml:"name" jsonschema:"required,minLength=1" jsonschema_description:"Symbolic name. One that begins with the owner's prefix (mpbox/INSTANCE/) may be changed, all others are read-only."`
+	Name    string   `yaml:"name" jsonschema:"required,minLength=1" jsonschema_description:"Symbolic name, unique at its ingress. One that begins with the owner's prefix (mpbox/INSTANCE/) may be changed, all others are read-only."`
 	Ingress string   `yaml:"ingress,omitempty" jsonschema_description:"Node where it begins. Not needed with a route."`
 	Egress  string   `yaml:"egress,omitempty" jsonschema_description:"Node where it ends. Not needed with a route."`
 	Route   []string `yaml:"route,omitempty" jsonschema_description:"The nodes it passes, from ingress to egress. Empty: unknown, then it is not counted on."`

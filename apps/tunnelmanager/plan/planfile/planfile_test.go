@@ -42,6 +42,7 @@ lsps:
   - {name: igp, route: [d, a], default: true}
   - {name: mpbox/lab/a-c/1, links: ["a-b#2", b-c], bandwidth: 10M}
   - {name: broken, ingress: a, egress: c, state: down}
+  - {name: igp, route: [c, d], default: true}
 `), "d.yaml", []byte(`{"demands": [
   {"id": "x", "from": "a", "to": "c", "slots": 3, "disjoint": "link", "strict": true, "weight": 7, "bandwidth": "1.5G",
    "lsp": {"bandwidth": 2000000, "setup_priority": 3}, "constraints": {"max_delay": "10ms", "avoid_nodes": ["d"]},
@@ -96,7 +97,7 @@ func TestMistakes(t *testing.T) {
 		{"lsps:\n  - {name: x}", "", "l:2:5: lsps[0].ingress is missing\nl:2:5: lsps[0].egress is missing"},
 		{"lsps:\n  - {route: [b, c]}", "", `l:2:5: lsps[0].name is missing`},
 		{"lsps:\n  - {name: x, route: [b, c], state: dead}", "", `l:2:37: lsps[0].state: "dead": want up, down or unknown`},
-		{"lsps:\n  - {name: x, route: [b, c]}\n  - {name: x, route: [b, c]}", "", `l:3:12: lsps[1]: LSP "x" is there already`},
+		{"lsps:\n  - {name: x, route: [b, c]}\n  - {name: x, route: [b, c]}", "", `l:3:12: lsps[1]: LSP "x" of b is there already`},
 		{"lsps:\n  - {name: x, color: red}", "", `l:2:15: lsps[0]: unknown key "color": want one of name, ingress, egress, route, links, state, default, bandwidth`},
 		{"lsps:\n  - {name: x, route: [b, c], bandwidth: 10Q}", "", `l:2:41: lsps[0].bandwidth: "10Q": want bit/s with or without a unit, like 100k, 20M or 1.5G`},
 		{"lsps: [", "", "l:1:1: line 1: did not find expected node content"},
