@@ -165,17 +165,20 @@ func TestIntegrationResyncWithoutLoss(t *testing.T) {
 		n := 0
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
+		send := func() {
+			f := tcpFrame{src: v4a, dst: v4b, flags: FlagACK, payload: 20}.bytes()
+			binary.BigEndian.PutUint32(f[38:], uint32(n)) // the sequence number
+			r.wires[0].Send(f)
+			n++
+		}
 		for ctx.Err() == nil {
 			<-tick.C
-			for range 2 {
-				f := tcpFrame{src: v4a, dst: v4b, flags: FlagACK, payload: 20}.bytes()
-				binary.BigEndian.PutUint32(f[38:], uint32(n)) // the sequence number
-				r.wires[0].Send(f)
-				n++
-			}
+			send()
+			send()
 		}
+		total <- n + 1 // known before the last one comes
+		send()
 		sent <- n
-		total <- n
 	}()
 	go func() {
 		n := -1 // as long as frames are sent
