@@ -152,7 +152,19 @@ func Equal(a, b *TED) bool { return len(Diff(a, b)) == 0 }
 // Diff lists what differs from one snapshot to a later one, sorted, in words for
 // people and logs: "node p1 added", "link A-C (A->C): te metric 10 -> 20". Links
 // are matched as Merge does; names of nodes tell nodes apart.
-func Diff(from, to *TED) []string {
+func Diff(from, to *TED) []string { return diffs(from, to, diffLink) }
+
+// Reshaped tells whether anything differs but what is measured and changes all the
+// time: unreserved bandwidth and delay.
+func Reshaped(from, to *TED) bool {
+	return len(diffs(from, to, func(a, b *Link) []string {
+		c := *a
+		c.Unreserved, c.Delay = b.Unreserved, b.Delay
+		return diffLink(&c, b)
+	})) > 0
+}
+
+func diffs(from, to *TED, diffLink func(a, b *Link) []string) []string {
 	var d []string
 	for _, n := range from.nodes {
 		j, ok := to.byName[n.Name]

@@ -256,6 +256,9 @@ func TestDiffSeesEveryAttribute(t *testing.T) {
 	} {
 		b := square(t)
 		change(&b.links[3])
+		if measured := what == "delay" || what == "unreserved bandwidth"; Reshaped(a, b) == measured {
+			t.Errorf("%s: reshaped %v", what, !measured)
+		}
 		if d := Diff(a, b); len(d) != 1 || !strings.Contains(d[0], what) {
 			t.Errorf("%s: diff is %q", what, d)
 		}

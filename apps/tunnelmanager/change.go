@@ -9,7 +9,7 @@ type Change struct {
 	// Actor is "mpbox" or who called the API.
 	Actor string `json:"actor"`
 	// Action is a verb: signal, bind, unbind, release, plan, hold-down, release-delay,
-	// mode, threshold, approve, pe-lost, pe-back, lsp-down, …
+	// back-off, mode, threshold, approve, pe-lost, pe-back, …
 	Action  string `json:"action"`
 	Subject string `json:"subject"`
 	PE      string `json:"pe,omitempty"`

@@ -105,11 +105,14 @@ func (m *Manager) plan(scope plan.Scope, demands []plan.Demand) (plan.Result, er
 	if len(m.cfg.Policies) > 0 {
 		in.Metric = m.cfg.Policies[0].Metric
 	}
-	for _, d := range demands {
-		if s := m.demands[d.ID]; s.has {
-			in.Current[d.ID] = s.Assignment
+	for i := range demands {
+		s := m.demands[demands[i].ID]
+		if s.has {
+			in.Current[demands[i].ID] = s.Assignment
 		}
+		demands[i].NoNew = !s.retry.until.IsZero()
 	}
+	in.Avoid = m.avoid()
 	return plan.Plan(in)
 }
 
@@ -126,7 +129,7 @@ func (m *Manager) maxLSPs(p plan.Pair) int {
 }
 
 // planLSPs are the LSPs that a plan may count on: those that are up, those that
-// were just asked for, and the rest as down.
+// were just asked for or will be, and the rest as down.
 func (m *Manager) planLSPs() []topology.LSP {
 	now := time.Now()
 	have := m.reported()
@@ -146,13 +149,19 @@ func (m *Manager) planLSPs() []topology.LSP {
 		}
 		out = append(out, l)
 	}
+	assigned := map[string]bool{}
+	for _, d := range m.demands {
+		for _, name := range slices.Concat(d.Assignment.Forward, d.Assignment.Reverse) {
+			assigned[name] = true
+		}
+	}
 	for _, name := range sortedKeys(m.specs) {
 		l := m.specs[name]
-		if _, ok := have[l.Key()]; ok {
-			continue
+		if _, ok := have[l.Key()]; ok || !assigned[name] {
+			continue // released, where nobody wants it
 		}
 		l.Oper = topology.OperDown
-		if pe := m.pes[l.Ingress]; pe != nil && m.intact(l) {
+		if pe := m.pes[l.Ingress]; pe != nil && m.intact(l) && !m.avoided(l) {
 			if _, refused := pe.held[name]; !refused {
 				l.Oper = topology.OperUp
 			}
@@ -206,7 +215,7 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 		}
 		if d.has && sameAssignment(d.Assignment, o.Assignment) {
 			d.level = o.After
-			d.state, d.reason = demandVerdict(o, o.After), o.Unmet
+			d.state, d.reason = demandVerdict(o, o.After), m.whyUnmet(g, o)
 			continue
 		}
 		// A path that failed and was re-routed by its head end may share what it did
@@ -297,7 +306,7 @@ func (m *Manager) accept(now time.Time, p *Plan, actor string) {
 			d.moved = now
 		}
 		d.Assignment, d.has, d.level = o.Assignment, true, o.After
-		d.state, d.reason = demandVerdict(o, o.After), o.Unmet
+		d.state, d.reason = demandVerdict(o, o.After), m.whyUnmet(m.groupOf(o.ID), o)
 		m.saveDemand(o.ID, d)
 		m.record(now, Change{Actor: actor, Action: "plan", Subject: o.ID, Plan: p.ID, Result: ResultOK,
 			Detail: fmt.Sprintf("disjointness %s -> %s (%s requested), gain %.2f, forward %s, reverse %s", o.Before, o.After, o.Requested, o.Gain,

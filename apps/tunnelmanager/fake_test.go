@@ -24,6 +24,7 @@ type network struct {
 	t    *testing.T
 	mu   sync.Mutex
 	down map[string]bool // links by name
+	busy bool            // others' reservations come and go
 	pes  map[string]*router
 	edge *bridges
 }
@@ -55,8 +56,15 @@ func (n *network) ted() *topology.TED {
 			m := uint32(10 + i)
 			fi, ti := slices.Index(names, from), slices.Index(names, to)
 			down := n.down[name]
-			b.AddLink(topology.Link{Name: name, From: fi, To: ti, LocalAddr: addr(k, 1), RemoteAddr: addr(k, 2), TEMetric: m, MaxBandwidth: 20e6, MaxReservable: 20e6, Down: down})
-			b.AddLink(topology.Link{Name: name, From: ti, To: fi, LocalAddr: addr(k, 2), RemoteAddr: addr(k, 1), TEMetric: m, MaxBandwidth: 20e6, MaxReservable: 20e6, Down: down})
+			var left [8]float64
+			for p := range left {
+				left[p] = 20e6
+				if n.busy {
+					left[p] -= float64(time.Now().UnixMilli() % 1e6)
+				}
+			}
+			b.AddLink(topology.Link{Name: name, From: fi, To: ti, LocalAddr: addr(k, 1), RemoteAddr: addr(k, 2), TEMetric: m, MaxBandwidth: 20e6, MaxReservable: 20e6, Unreserved: left, Down: down})
+			b.AddLink(topology.Link{Name: name, From: ti, To: fi, LocalAddr: addr(k, 2), RemoteAddr: addr(k, 1), TEMetric: m, MaxBandwidth: 20e6, MaxReservable: 20e6, Unreserved: left, Down: down})
 		}
 	}
 	ted, err := b.Build()
@@ -82,6 +90,7 @@ type router struct {
 	ftns    map[string]topology.FTN
 	log     []string
 	refuse  func(driver.Op) error
+	never   func(topology.LSP) bool // accepted, and does not come up
 	dead    bool
 	slots   int           // MaxSlots
 	slow    time.Duration // what a reading takes
@@ -116,10 +125,12 @@ func (r *router) State(context.Context) (driver.State, error) {
 				l.Oper, l.RRO = topology.OperUp, ted.ERO(res.Paths[0].Links)
 			}
 		} else {
-			l.RRO, l.Oper = nil, topology.OperDown
+			l.RRO, l.Oper, l.Reason = nil, topology.OperDown, ""
 			links, err := ted.Route(l.Ingress, l.ERO)
 			if err != nil {
 				r.net.t.Errorf("LSP %s has a route that is none: %v", name, err)
+			} else if r.never != nil && r.never(l) {
+				l.Reason = "no bandwidth at 10.0.255.4"
 			} else if !slices.ContainsFunc(links, func(i int) bool { return ted.Links()[i].Down }) && time.Now().After(r.pending[name]) {
 				l.Oper, l.RRO = topology.OperUp, l.ERO
 			}

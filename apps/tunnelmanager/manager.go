@@ -73,6 +73,8 @@ type state struct {
 	specs   map[string]topology.LSP
 	asked   map[topology.LSPKey]time.Time // when an LSP was signalled
 	classes *classTable
+	// failures are the paths on which an LSP of ours is down for no known reason.
+	failures map[pathKey]*failure
 
 	pes     map[string]*peState
 	ted     *topology.TED
@@ -136,6 +138,7 @@ type demandState struct {
 	empty   time.Time      // since when no connection stands behind it
 	level   disjoint.Level // what the assignment gave when it was last looked at
 	outcome plan.Outcome
+	retry   retry
 	state   string
 	reason  string
 }
@@ -151,7 +154,7 @@ func New(cfg Config, conns map[string]Conn, edge Edge, store Store, log *zap.Log
 			store: store, mode: cfg.Mode, limits: cfg.Thresholds, notify: func(Notice) {},
 			attachments: map[string]Attachment{}, steer: map[string]Steer{},
 			conns: map[uint64]*Connection{}, demands: map[string]*demandState{}, specs: map[string]topology.LSP{},
-			asked: map[topology.LSPKey]time.Time{}, classes: newClassTable(), pes: map[string]*peState{},
+			asked: map[topology.LSPKey]time.Time{}, classes: newClassTable(), failures: map[pathKey]*failure{}, pes: map[string]*peState{},
 			wanted: map[topology.LSPKey]time.Time{}, binding: map[string]*Binding{}, rode: map[string]string{}, before: map[string]bool{}, saved: map[uint64]savedBound{}, restored: map[string]bool{}, unsaved: map[string]any{}, sent: map[uint64]EdgeRule{},
 			ted: cfg.Topology, dirty: true, audit: audit{limit: maxChanges},
 		},

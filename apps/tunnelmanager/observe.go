@@ -141,6 +141,9 @@ func (m *Manager) mergeTED(now time.Time) {
 		if len(diff) == 0 {
 			return
 		}
+		if topology.Reshaped(m.ted, ted) {
+			m.forgetFailures()
+		}
 		m.log.Info("topology changed", zap.Strings("diff", diff[:min(len(diff), 20)]), zap.Int("changes", len(diff)))
 		for _, d := range diff[:min(len(diff), 20)] {
 			m.record(now, Change{Action: "topology", Subject: d, Result: ResultOK})

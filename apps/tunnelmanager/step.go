@@ -17,6 +17,7 @@ func (m *Manager) step(now time.Time, edge chan<- []EdgeRule) (next time.Time) {
 	w := wake{now: now, at: now.Add(time.Second)}
 	m.groups = group(m.conns, groupInput{now: now, attachments: m.attachments, policies: m.cfg.Policies, minSubflows: m.limits.MinSubflows})
 	m.keepSlots(now)
+	m.backOff(now, &w)
 	m.decide(now, &w)
 	m.reconcile(now, edge, &w)
 	m.judge(now)

@@ -42,8 +42,10 @@ type Planner struct {
 	reserved, givenBack []float64
 	reserving           bool // some template reserves bandwidth
 	limited             bool // some limit on new LSPs or reservations is in force
-	newLSPs             int  // to be signalled by this plan
-	newOf               map[Pair]int
+	// avoid are the routes on which an LSP that reserves so much did not come up.
+	avoid   map[*route]float64
+	newLSPs int // to be signalled by this plan
+	newOf   map[Pair]int
 
 	evals int // work done by the search for less overload, in sets looked at
 }
@@ -93,7 +95,7 @@ func New(in Input) (*Planner, error) {
 		lsps: make(map[topology.LSPKey]*lspState, len(in.LSPs)), lspsOf: map[Pair][]*lspState{},
 		pairs: map[Pair]*pairState{}, shapes: map[string]*shape{}, demands: make(map[string]*demandState, len(in.Demands)),
 		taken: make(map[string]bool, len(in.LSPs)), newOf: map[Pair]int{}, idle: map[topology.LSPKey]*lspState{}, touched: map[*demandState]bool{},
-		limited: in.MaxNewLSPs > 0 || in.MaxPerPair != nil,
+		limited: in.MaxNewLSPs > 0 || in.MaxPerPair != nil || len(in.Avoid) > 0, avoid: map[*route]float64{},
 	}
 	p.load = make([]int64, len(p.net.arcs))
 	p.reserved, p.givenBack = make([]float64, len(p.net.arcs)), make([]float64, len(p.net.arcs))
@@ -129,6 +131,15 @@ func New(in Input) (*Planner, error) {
 			}
 		}
 	}
+	for i := range in.Avoid {
+		l := in.Avoid[i]
+		l.RRO = nil
+		if r := p.net.routeOf(&l); r != nil {
+			if least, ok := p.avoid[r]; !ok || l.Bandwidth < least {
+				p.avoid[r] = l.Bandwidth
+			}
+		}
+	}
 	for i := range in.Demands {
 		if _, err := p.take(&in.Demands[i], in.Current[in.Demands[i].ID]); err != nil {
 			return nil, err
@@ -160,7 +171,7 @@ func (p *Planner) take(d *Demand, current Assignment) (*demandState, error) {
 	cons.ExcludeAny |= t.ExcludeAny
 	template := p.template(*t)
 	p.reserving = p.reserving || t.Bandwidth > 0
-	p.limited = p.limited || p.reserving
+	p.limited = p.limited || p.reserving || d.NoNew
 	for dir, slots := range [2][]Pair{d.Forward, d.Reverse} {
 		h, err := p.newHalf(ds, dir, slots, cons, template)
 		if err != nil {
@@ -374,8 +385,8 @@ func (p *Planner) changes(h *half, s *set) int {
 	return n
 }
 
-// feasible tells whether a set keeps the limits on new LSPs and reservations; the
-// half is lifted.
+// feasible tells whether a set keeps the limits on new LSPs and reservations, and
+// asks for none that did not come up before; the half is lifted.
 func (p *Planner) feasible(h *half, s *set) bool {
 	if !p.limited {
 		return true
@@ -384,6 +395,9 @@ func (p *Planner) feasible(h *half, s *set) bool {
 	for i, c := range s.carriers {
 		if !p.isNew(h, s, i) {
 			continue
+		}
+		if least, ok := p.avoid[c.route]; h.d.NoNew || ok && p.templates[c.template].Bandwidth >= least {
+			return false
 		}
 		fresh++
 		if m := p.in.MaxPerPair; m != nil {

@@ -49,6 +49,9 @@ type Demand struct {
 	// Hold keeps the slots whose LSPs are up as they are, whatever would be better:
 	// the demand was moved a short while ago.
 	Hold bool
+	// NoNew: no LSP is signalled for it, others may be used. What was signalled for
+	// it before did not come up.
+	NoNew bool
 }
 
 // Assignment names the LSP of each slot, which is the one of that name that begins
@@ -88,6 +91,9 @@ type Input struct {
 	// Pending are LSPs that were signalled and have not come up yet: they are
 	// planned with as if they were up, on the route they were asked for.
 	Pending map[topology.LSPKey]bool
+	// Avoid are LSPs that were asked for and did not come up: none is signalled on
+	// the route of one of them (its ERO) that reserves as much.
+	Avoid []topology.LSP
 }
 
 // Result of a plan.

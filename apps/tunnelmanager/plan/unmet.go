@@ -65,7 +65,7 @@ func (p *Planner) unmetHalf(h *half, got score) (shared, cure string) {
 		case h.d.Hold:
 			cure += " when it is no longer held"
 		default:
-			cure += " once more LSPs may be signalled: " + p.limits()
+			cure += " once more LSPs may be signalled: " + p.limits(h.d)
 		}
 		return shared, cure
 	}
@@ -79,8 +79,11 @@ func (p *Planner) unmetHalf(h *half, got score) (shared, cure string) {
 }
 
 // limits names the limits that are in force.
-func (p *Planner) limits() string {
+func (p *Planner) limits(d *demandState) string {
 	var l []string
+	if d.NoNew || len(p.avoid) > 0 {
+		l = append(l, "some did not come up and are not tried again yet")
+	}
 	if p.in.MaxNewLSPs > 0 {
 		l = append(l, fmt.Sprintf("at most %d in one plan", p.in.MaxNewLSPs))
 	}
