@@ -367,7 +367,7 @@ func TestRepairGoesFirst(t *testing.T) {
 		settle(2 * time.Minute) // the budget is full again
 		l := limitsForTest()
 		l.MaxOpsPerMinute = 40
-		if err := m.SetLimits(t.Context(), "ann", l); err != nil {
+		if err := m.SetThresholds(t.Context(), "ann", l, nil); err != nil {
 			t.Fatal(err)
 		}
 		// Most connections end, and a link of pe2's bound LSP fails.

@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"mpbox/apps/tunnelmanager/plan"
-	"mpbox/apps/tunnelmanager/threshold"
 	"mpbox/topology"
 )
 
@@ -49,20 +48,6 @@ func (m *Manager) takeBack() {
 		default:
 		}
 	}
-}
-
-// SetLimits changes the thresholds, from now on and over restarts.
-func (m *Manager) SetLimits(ctx context.Context, actor string, l threshold.Limits) error {
-	if err := l.Validate(); err != nil {
-		return err
-	}
-	return m.call(ctx, func(now time.Time) {
-		for _, d := range threshold.Diff(m.limits, l) {
-			m.record(now, Change{Actor: actor, Action: "threshold", Subject: d, Result: ResultOK})
-		}
-		m.limits, m.dirty = l, true
-		m.save("thresholds", l)
-	})
 }
 
 // Approve has a proposed plan carried out.

@@ -74,7 +74,7 @@ func (m *Manager) notYet(g *demandGroup, now time.Time) (string, time.Time) {
 	d := threshold.Demand{Members: len(g.members), LastJoin: g.youngest}
 	why := ""
 	for i, c := range g.members {
-		v := m.limits.Counts(threshold.Connection{Subflows: len(g.slots[i]), Since: c.Since, Bytes: c.Bytes}, now)
+		v := g.limits.Counts(threshold.Connection{Subflows: len(g.slots[i]), Since: c.Since, Bytes: c.Bytes}, now)
 		if v.OK {
 			d.Connections++
 			continue
@@ -84,8 +84,8 @@ func (m *Manager) notYet(g *demandGroup, now time.Time) (string, time.Time) {
 			d.Next = v.Until
 		}
 	}
-	v := m.limits.Admit(d, now)
-	if v.OK || d.Connections >= m.limits.MinConnections {
+	v := g.limits.Admit(d, now)
+	if v.OK || d.Connections >= g.limits.MinConnections {
 		why = ""
 	}
 	return v.Reason + why, v.Until
@@ -221,17 +221,17 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 		// A path that failed and was re-routed by its head end may share what it did
 		// not share before: that is a failure too.
 		broken := m.broken(&g.Demand, d.Assignment) || d.has && o.Before < d.level
-		worth := m.limits.Worth(o.Gain, o.After > o.Before, broken)
+		worth := g.limits.Worth(o.Gain, o.After > o.Before, broken)
 		switch {
 		case !worth.OK:
 			d.state, d.reason = "waiting", worth.Reason
 			continue
-		case !broken && d.has && now.Before(g.youngest.Add(m.limits.Settle)):
+		case !broken && d.has && now.Before(g.youngest.Add(g.limits.Settle)):
 			// A group grows: looked at again when it has settled.
-			m.putOff(g.youngest.Add(m.limits.Settle), w)
+			m.putOff(g.youngest.Add(g.limits.Settle), w)
 			continue
-		case !broken && d.has && moves(d.Assignment, o.Assignment) && !d.moved.IsZero() && now.Sub(d.moved) < m.limits.HoldDown:
-			until := d.moved.Add(m.limits.HoldDown)
+		case !broken && d.has && moves(d.Assignment, o.Assignment) && !d.moved.IsZero() && now.Sub(d.moved) < g.limits.HoldDown:
+			until := d.moved.Add(g.limits.HoldDown)
 			if d.state != "held" {
 				m.record(now, Change{Action: "hold-down", Subject: o.ID, Result: ResultSkipped,
 					Detail: fmt.Sprintf("moved %s ago; not moved again before %s", now.Sub(d.moved).Round(time.Millisecond), until.Format(time.RFC3339))})

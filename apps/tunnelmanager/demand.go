@@ -1,6 +1,7 @@
 package tunnelmanager
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"mpbox/apps/tunnelmanager/plan"
+	"mpbox/apps/tunnelmanager/threshold"
 )
 
 // eligible gives the subflows of c that a demand may be made of: established,
@@ -74,12 +76,43 @@ type groupInput struct {
 	now         time.Time
 	attachments map[string]Attachment
 	policies    []Policy
-	minSubflows int
+	// limits are those of one demand.
+	limits func(*plan.Demand) threshold.Limits
+}
+
+// demandOf gives what a connection with these eligible subflows asks for, its
+// subflows in the order of the slots, and when the youngest of them joined.
+func demandOf(c *Connection, p *Policy, subs []*Subflow, at map[string]Attachment) (d plan.Demand, ordered []*Subflow, youngest time.Time) {
+	type slot struct {
+		sub      *Subflow
+		fwd, rev plan.Pair
+	}
+	slots := make([]slot, len(subs))
+	for i, s := range subs {
+		fwd, _ := pairOf(s.Flows[C2S], at)
+		rev, _ := pairOf(s.Flows[S2C], at)
+		slots[i] = slot{s, fwd, rev}
+	}
+	slices.SortStableFunc(slots, func(a, b slot) int {
+		return cmp.Or(comparePair(a.fwd, b.fwd), comparePair(a.rev, b.rev), a.sub.Since.Compare(b.sub.Since))
+	})
+	d = plan.Demand{VPN: c.VPN, Policy: p.Name, Level: p.Level, Strict: p.Strict, Template: p.Template, Constraints: p.Constraints}
+	youngest = c.Since
+	for _, s := range slots {
+		d.Forward, d.Reverse = append(d.Forward, s.fwd), append(d.Reverse, s.rev)
+		ordered = append(ordered, s.sub)
+		if s.sub.Since.After(youngest) {
+			youngest = s.sub.Since
+		}
+	}
+	d.ID = demandID(d.VPN, d.Policy, d.Forward, d.Reverse)
+	return d, ordered, youngest
 }
 
 // group makes one demand of all the connections with the same signature: VPN,
 // policy and, per direction, the multiset of PE pairs of the subflows that
-// count. The result is sorted by ID.
+// count. Those with fewer subflows than their demand's limit are left out. The
+// result is sorted by ID.
 func group(conns map[uint64]*Connection, in groupInput) []demandGroup {
 	byID := map[string]*demandGroup{}
 	for _, id := range sortedKeys(conns) {
@@ -89,46 +122,17 @@ func group(conns map[uint64]*Connection, in groupInput) []demandGroup {
 			continue
 		}
 		subs := eligible(c, p, in.attachments)
-		if len(subs) < max(2, in.minSubflows) {
+		if len(subs) < 2 {
 			continue
 		}
-		type slot struct {
-			sub      *Subflow
-			fwd, rev plan.Pair
-		}
-		slots := make([]slot, len(subs))
-		for i, s := range subs {
-			fwd, _ := pairOf(s.Flows[C2S], in.attachments)
-			rev, _ := pairOf(s.Flows[S2C], in.attachments)
-			slots[i] = slot{s, fwd, rev}
-		}
-		slices.SortStableFunc(slots, func(a, b slot) int {
-			if n := comparePair(a.fwd, b.fwd); n != 0 {
-				return n
-			}
-			if n := comparePair(a.rev, b.rev); n != 0 {
-				return n
-			}
-			return a.sub.Since.Compare(b.sub.Since)
-		})
-		var fwd, rev []plan.Pair
-		var ordered []*Subflow
-		youngest := c.Since
-		for _, s := range slots {
-			fwd, rev = append(fwd, s.fwd), append(rev, s.rev)
-			ordered = append(ordered, s.sub)
-			if s.sub.Since.After(youngest) {
-				youngest = s.sub.Since
-			}
-		}
-		did := demandID(c.VPN, p.Name, fwd, rev)
-		g := byID[did]
+		d, ordered, youngest := demandOf(c, p, subs, in.attachments)
+		g := byID[d.ID]
 		if g == nil {
-			g = &demandGroup{Demand: plan.Demand{
-				ID: did, VPN: c.VPN, Policy: p.Name, Forward: fwd, Reverse: rev,
-				Level: p.Level, Strict: p.Strict, Template: p.Template, Constraints: p.Constraints,
-			}, policy: p}
-			byID[did] = g
+			g = &demandGroup{Demand: d, policy: p, limits: in.limits(&d)}
+			byID[d.ID] = g
+		}
+		if len(subs) < g.limits.MinSubflows {
+			continue
 		}
 		g.Weight++
 		g.members = append(g.members, c)
@@ -139,7 +143,9 @@ func group(conns map[uint64]*Connection, in groupInput) []demandGroup {
 	}
 	out := make([]demandGroup, 0, len(byID))
 	for _, id := range sortedKeys(byID) {
-		out = append(out, *byID[id])
+		if g := byID[id]; g.Weight > 0 {
+			out = append(out, *g)
+		}
 	}
 	return out
 }

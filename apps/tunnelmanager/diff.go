@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"mpbox/pe-drivers/driver"
 	"mpbox/topology"
@@ -24,7 +23,6 @@ func sortedLSPs[V any](m map[topology.LSPKey]V) []topology.LSPKey {
 // diffInput is one PE's desired and reported state.
 type diffInput struct {
 	owner string
-	now   time.Time
 	want  map[string]topology.LSP
 	ftns  map[string]topology.FTN
 	have  driver.State
@@ -32,9 +30,8 @@ type diffInput struct {
 	usable func(topology.LSP) bool
 	// marked tells whether an edge rule still marks packets for a class FTN.
 	marked func(ftn string) bool
-	// unwanted tells since when the LSP of that name has not been wanted.
-	unwanted     func(name string) (since time.Time, ok bool)
-	releaseDelay time.Duration
+	// mayRelease tells whether an LSP that is not wanted was kept for long enough.
+	mayRelease func(topology.LSP) bool
 	// held are the LSPs and FTNs that the PE refused: not asked for again until
 	// the hold is over.
 	held func(name string) bool
@@ -89,7 +86,7 @@ func diff(in diffInput) []driver.Op {
 		if _, wanted := in.want[name]; wanted || !strings.HasPrefix(name, in.owner) || pointed[name] || in.held(name) {
 			continue
 		}
-		if since, ok := in.unwanted(name); ok && in.now.Sub(since) >= in.releaseDelay {
+		if in.mayRelease(lsps[name]) {
 			ops = append(ops, driver.Release{Name: name})
 		}
 	}

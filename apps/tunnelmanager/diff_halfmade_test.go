@@ -3,7 +3,6 @@ package tunnelmanager
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"mpbox/pe-drivers/driver"
 	"mpbox/topology"
@@ -14,7 +13,7 @@ import (
 func TestDiffCompletesHalfMade(t *testing.T) {
 	l := topology.LSP{Name: "mpbox/lab/pe1-pe2/1", Ingress: "pe1", Egress: "pe2"}
 	in := diffInput{
-		owner: "mpbox/lab/", now: time.Unix(1000, 0), want: map[string]topology.LSP{l.Name: l},
+		owner: "mpbox/lab/", want: map[string]topology.LSP{l.Name: l},
 		have:   driver.State{LSPs: []topology.LSP{{Name: l.Name, Ingress: "pe1", Oper: topology.OperDown}}, HalfMade: []string{l.Name}},
 		usable: func(topology.LSP) bool { return false }, marked: func(string) bool { return false }, held: func(string) bool { return false },
 	}

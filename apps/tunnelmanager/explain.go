@@ -42,9 +42,14 @@ func (m *Manager) Explain(c Connection) Explanation {
 	}
 	ask("policy", p.Name, "", true)
 	subs := eligible(&c, p, m.attachments)
+	limits := view.Limits
+	if len(subs) > 0 {
+		would, _, _ := demandOf(&c, p, subs, m.attachments)
+		limits = view.Rules.For(limits, &would)
+	}
 	ask("subflows that count (established, no backup, not forged, both PEs known, not local)", fmt.Sprintf("%d of %d", len(subs), len(c.Subflows)),
-		fmt.Sprintf("at least %d (min_subflows)", view.Limits.MinSubflows), len(subs) >= view.Limits.MinSubflows)
-	v := view.Limits.Counts(threshold.Connection{Subflows: len(subs), Since: c.Since, Bytes: c.Bytes}, time.Now())
+		fmt.Sprintf("at least %d (min_subflows)", limits.MinSubflows), len(subs) >= limits.MinSubflows)
+	v := limits.Counts(threshold.Connection{Subflows: len(subs), Since: c.Since, Bytes: c.Bytes}, time.Now())
 	ask("age and volume", time.Since(c.Since).Round(time.Millisecond).String(), v.Reason, v.OK)
 	var d *Demand
 	for i := range view.Demands {
@@ -56,8 +61,8 @@ func (m *Manager) Explain(c Connection) Explanation {
 		ask("demand", "none yet", "one", false)
 		return e
 	}
-	ask("connections in the demand", fmt.Sprint(d.Connections), fmt.Sprintf("at least %d (min_connections)", view.Limits.MinConnections),
-		d.Connections >= view.Limits.MinConnections || len(d.Assignment.Forward) > 0)
+	ask("connections in the demand", fmt.Sprint(d.Connections), fmt.Sprintf("at least %d (min_connections)", limits.MinConnections),
+		d.Connections >= limits.MinConnections || len(d.Assignment.Forward) > 0)
 	ask("mode", string(view.Mode), "auto, or an approved plan", view.Mode == Auto || len(d.Assignment.Forward) > 0)
 	ask("plan", d.State+": "+d.Reason, "", d.State != "waiting" && d.State != "held")
 	bound, all := 0, 0

@@ -21,9 +21,12 @@ import (
 type Config struct {
 	// Owner is the prefix of the names that this instance owns: "mpbox/lab/".
 	Owner string
-	// Mode and Thresholds hold until the store or the API says otherwise.
+	// Mode, Thresholds and Rules hold until the store or the API says otherwise.
 	Mode       Mode
 	Thresholds threshold.Limits
+	Rules      threshold.Rules
+	// VPNs are the names of all, for rules.
+	VPNs []string
 	// Attachments, PEs and Policies as configured; the first policy that matches
 	// a connection applies.
 	Attachments []Attachment
@@ -63,6 +66,7 @@ type state struct {
 	notify      func(Notice)
 	mode        Mode
 	limits      threshold.Limits
+	rules       threshold.Rules
 	attachments map[string]Attachment
 	steer       map[string]Steer
 
@@ -81,6 +85,7 @@ type state struct {
 	tedAt   time.Time
 	want    *desired
 	wanted  map[topology.LSPKey]time.Time // since when an owned LSP is not wanted
+	uses    map[topology.LSPKey]lspUse    // what owned LSPs are there for, or were last
 	binding map[string]*Binding
 	rode    map[string]string // LSP of a flow before the restart, by binding name
 	before  map[string]bool   // flows that were bound before the restart, by binding name
@@ -131,8 +136,9 @@ type hold struct {
 // demandState is what is kept of a demand from one plan to the next.
 type demandState struct {
 	plan.Assignment
-	has     bool // the assignment is in force
-	let     bool // the thresholds let it in
+	demand  plan.Demand // as it was when a connection last stood behind it
+	has     bool        // the assignment is in force
+	let     bool        // the thresholds let it in
 	since   time.Time
 	moved   time.Time      // last change of the assignment: hold-down counts from here
 	empty   time.Time      // since when no connection stands behind it
@@ -151,11 +157,11 @@ func New(cfg Config, conns map[string]Conn, edge Edge, store Store, log *zap.Log
 		pending: map[uint64]*Connection{}, kick: make(chan struct{}, 1),
 		calls: make(chan call), stopped: make(chan struct{}), reports: make(chan peReport, len(cfg.PEs)), edges: make(chan edgeReport, 1),
 		state: state{
-			store: store, mode: cfg.Mode, limits: cfg.Thresholds, notify: func(Notice) {},
+			store: store, mode: cfg.Mode, limits: cfg.Thresholds, rules: cfg.Rules, notify: func(Notice) {},
 			attachments: map[string]Attachment{}, steer: map[string]Steer{},
 			conns: map[uint64]*Connection{}, demands: map[string]*demandState{}, specs: map[string]topology.LSP{},
 			asked: map[topology.LSPKey]time.Time{}, classes: newClassTable(), failures: map[pathKey]*failure{}, pes: map[string]*peState{},
-			wanted: map[topology.LSPKey]time.Time{}, binding: map[string]*Binding{}, rode: map[string]string{}, before: map[string]bool{}, saved: map[uint64]savedBound{}, restored: map[string]bool{}, unsaved: map[string]any{}, sent: map[uint64]EdgeRule{},
+			wanted: map[topology.LSPKey]time.Time{}, uses: map[topology.LSPKey]lspUse{}, binding: map[string]*Binding{}, rode: map[string]string{}, before: map[string]bool{}, saved: map[uint64]savedBound{}, restored: map[string]bool{}, unsaved: map[string]any{}, sent: map[uint64]EdgeRule{},
 			ted: cfg.Topology, dirty: true, audit: audit{limit: maxChanges},
 		},
 	}

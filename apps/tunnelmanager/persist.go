@@ -50,6 +50,9 @@ type savedBound struct {
 type savedDemand struct {
 	plan.Assignment
 	Since, Moved time.Time
+	// What its limits follow from: its slots' PEs, forward and reverse.
+	VPN, Policy string
+	Pairs       [2][]plan.Pair
 }
 
 // load takes over what an earlier run kept.
@@ -63,6 +66,15 @@ func (m *Manager) load() error {
 		return err
 	} else if ok && limits.Validate() == nil {
 		m.limits = limits
+	}
+	var rules threshold.Rules
+	if ok, err := m.store.Load("threshold-rules", &rules); err != nil {
+		return err
+	} else if ok && rules.Validate(m.limits) == nil {
+		m.rules = rules
+	}
+	if err := m.names().Check(m.rules, nil); err != nil {
+		m.log.Warn("a threshold rule that was set at run time matches nothing now", zap.Error(err))
 	}
 	var mode Mode
 	if ok, err := m.store.Load("mode", &mode); err != nil {
@@ -85,7 +97,9 @@ func (m *Manager) load() error {
 		if err := load(&s); err != nil {
 			return err
 		}
-		m.demands[strings.TrimPrefix(key, keyDemand)] = &demandState{Assignment: s.Assignment, has: true, since: s.Since, moved: s.Moved, state: "planned"}
+		id := strings.TrimPrefix(key, keyDemand)
+		m.demands[id] = &demandState{Assignment: s.Assignment, has: true, since: s.Since, moved: s.Moved, state: "planned",
+			demand: plan.Demand{ID: id, VPN: s.VPN, Policy: s.Policy, Forward: s.Pairs[0], Reverse: s.Pairs[1]}}
 		return nil
 	})
 	if err != nil {
@@ -197,7 +211,8 @@ func (m *Manager) saveDemand(id string, d *demandState) {
 		m.save(keyDemand+id, nil)
 		return
 	}
-	m.save(keyDemand+id, savedDemand{Assignment: d.Assignment, Since: d.since, Moved: d.moved})
+	m.save(keyDemand+id, savedDemand{Assignment: d.Assignment, Since: d.since, Moved: d.moved,
+		VPN: d.demand.VPN, Policy: d.demand.Policy, Pairs: [2][]plan.Pair{d.demand.Forward, d.demand.Reverse}})
 }
 
 func (m *Manager) saveSpec(name string, l *topology.LSP) {

@@ -15,7 +15,7 @@ import (
 // at which something more may have to be done without news.
 func (m *Manager) step(now time.Time, edge chan<- []EdgeRule) (next time.Time) {
 	w := wake{now: now, at: now.Add(time.Second)}
-	m.groups = group(m.conns, groupInput{now: now, attachments: m.attachments, policies: m.cfg.Policies, minSubflows: m.limits.MinSubflows})
+	m.groups = group(m.conns, groupInput{now: now, attachments: m.attachments, policies: m.cfg.Policies, limits: m.limitsOf})
 	m.keepSlots(now)
 	m.backOff(now, &w)
 	m.decide(now, &w)
@@ -48,6 +48,7 @@ func (m *Manager) keepSlots(now time.Time) {
 			m.demands[g.ID] = d
 			m.dirty = true
 		}
+		d.demand = g.Demand
 		if !d.empty.IsZero() {
 			d.empty, m.dirty = time.Time{}, true
 		}
@@ -64,14 +65,15 @@ func (m *Manager) keepSlots(now time.Time) {
 		if seen[id] {
 			continue
 		}
+		limits := m.limitsOf(&d.demand)
 		if d.empty.IsZero() {
 			d.empty = now
 			if d.has {
 				m.record(now, Change{Action: "release-delay", Subject: id, Result: ResultOK,
-					Detail: "no connection left; its LSPs are released in " + m.limits.ReleaseDelay.String()})
+					Detail: "no connection left; its LSPs are released in " + limits.ReleaseDelay.String()})
 			}
 		}
-		if now.Sub(d.empty) >= m.limits.ReleaseDelay {
+		if limits.MayRelease(d.empty, now).OK {
 			delete(m.demands, id)
 			m.saveDemand(id, nil)
 			m.dirty = true
@@ -119,12 +121,18 @@ func (m *Manager) reconcile(now time.Time, edge chan<- []EdgeRule, w *wake) {
 		isDefault: func(p plan.Pair, name string) bool { l, ok := m.defaultLSP(p); return ok && l == name },
 	})
 	// A demand that just lost its last connection keeps its LSPs for a while.
-	for _, a := range assignments {
+	used := map[topology.LSPKey]lspUse{}
+	for id, a := range assignments {
 		for _, name := range slices.Concat(a.Forward, a.Reverse) {
 			if spec, ok := m.specs[name]; ok {
 				put(m.want.lsps, spec.Ingress, name, spec)
+				used[spec.Key()] = used[spec.Key()].by(m.demands[id])
 			}
 		}
+	}
+	for id, u := range used {
+		m.uses[id] = u
+		delete(m.wanted, id)
 	}
 	if m.mode == Observe {
 		return
@@ -165,21 +173,16 @@ func (m *Manager) reconcilePE(p *peState, have map[topology.LSPKey]topology.LSP,
 	}
 	for _, l := range p.state.LSPs {
 		if _, ok := m.want.lsps[p.Name][l.Name]; ok || !strings.HasPrefix(l.Name, m.cfg.Owner) {
-			delete(m.wanted, l.Key())
-		} else if since, ok := m.wanted[l.Key()]; !ok {
-			m.wanted[l.Key()] = now
-			w.by(now.Add(m.limits.ReleaseDelay))
-		} else {
-			w.by(since.Add(m.limits.ReleaseDelay))
+			continue
 		}
+		if _, ok := m.wanted[l.Key()]; !ok {
+			m.wanted[l.Key()] = m.uses[l.Key()].ended(now)
+		}
+		w.by(m.mayRelease(l, now).Until)
 	}
 	ops := diff(diffInput{
-		owner: m.cfg.Owner, now: now, want: m.want.lsps[p.Name], ftns: m.want.ftns[p.Name], have: p.state,
-		usable: m.usable, marked: m.marked, releaseDelay: m.limits.ReleaseDelay,
-		unwanted: func(name string) (time.Time, bool) {
-			since, ok := m.wanted[topology.LSPKey{Ingress: p.Name, Name: name}]
-			return since, ok
-		},
+		owner: m.cfg.Owner, want: m.want.lsps[p.Name], ftns: m.want.ftns[p.Name], have: p.state,
+		usable: m.usable, marked: m.marked, mayRelease: func(l topology.LSP) bool { return m.mayRelease(l, now).OK },
 		held: func(name string) bool { _, ok := p.held[name]; return ok },
 	})
 	ops = m.afford(p, ops, have, now, w)
@@ -232,6 +235,11 @@ func (m *Manager) forgetNames(have map[topology.LSPKey]topology.LSP, now time.Ti
 	for id := range m.wanted {
 		if _, ok := have[id]; !ok {
 			delete(m.wanted, id)
+		}
+	}
+	for id := range m.uses {
+		if _, ok := have[id]; !ok {
+			delete(m.uses, id)
 		}
 	}
 	for id, at := range m.asked {

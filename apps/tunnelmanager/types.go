@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mpbox/apps/tunnelmanager/plan"
+	"mpbox/apps/tunnelmanager/threshold"
 	"mpbox/topology"
 	"mpbox/topology/disjoint"
 )
@@ -187,6 +188,7 @@ func eachLSP(d *plan.Demand, a plan.Assignment, f func(topology.LSPKey)) {
 type demandGroup struct {
 	plan.Demand
 	policy *Policy
+	limits threshold.Limits
 	// members in the order of their ID.
 	members []*Connection
 	// slots[i] are member i's subflows, one for each slot: kind by kind, by age.

@@ -51,6 +51,8 @@ type Demand struct {
 	// LSPs of the slots, by direction; nil where none is assigned.
 	Assignment plan.Assignment
 	Members    []uint64
+	// Limits that it is judged by.
+	Limits threshold.Limits
 }
 
 // PEView is a router as the manager sees it.
@@ -73,6 +75,7 @@ type View struct {
 	At         time.Time
 	Mode       Mode
 	Limits     threshold.Limits
+	Rules      threshold.Rules
 	Demands    []Demand            // by ID
 	Bindings   []*Binding          // by Name
 	ByFlow     map[string]*Binding // by Name
@@ -106,7 +109,7 @@ func (m *Manager) FlowName(f Flow) string { return flowName(m.cfg.Owner, f) }
 
 // publish makes the snapshot that readers see from now on.
 func (m *Manager) publish(now time.Time) {
-	v := &View{At: now, Mode: m.mode, Limits: m.limits, TED: m.ted, TEDAt: m.tedAt, ByFlow: m.binding, Owner: m.cfg.Owner,
+	v := &View{At: now, Mode: m.mode, Limits: m.limits, Rules: m.rules, TED: m.ted, TEDAt: m.tedAt, ByFlow: m.binding, Owner: m.cfg.Owner,
 		Changes: m.audit.ring[:len(m.audit.ring):len(m.audit.ring)], DemandOf: map[uint64]string{}, EdgeErr: m.edgeErr, edgeReadOK: m.edgeOK}
 	for _, name := range sortedKeys(m.binding) {
 		v.Bindings = append(v.Bindings, m.binding[name])
@@ -120,7 +123,7 @@ func (m *Manager) publish(now time.Time) {
 		if d == nil {
 			continue
 		}
-		o := Demand{Demand: g.Demand, Connections: len(g.members), Since: d.since, State: d.state, Reason: d.reason, Shared: d.outcome.Shared}
+		o := Demand{Demand: g.Demand, Connections: len(g.members), Since: d.since, State: d.state, Reason: d.reason, Shared: d.outcome.Shared, Limits: g.limits}
 		if d.has {
 			o.Assignment = d.Assignment
 		}

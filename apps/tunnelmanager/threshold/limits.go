@@ -30,12 +30,16 @@ type Limits struct {
 	ReleaseDelay time.Duration
 }
 
-// RangeError is a limit outside its range.
-type RangeError struct{ Field, Detail string }
+// InvalidError is a limit outside its range, or a rule that cannot be.
+type InvalidError struct {
+	// Field is the name of the limit, "min_gain"; of a rule, "rules[0].min_gain".
+	Field  string
+	Detail string
+}
 
-func (e *RangeError) Error() string { return e.Field + ": " + e.Detail }
+func (e *InvalidError) Error() string { return e.Field + ": " + e.Detail }
 
-// Validate checks every range; the error is a *RangeError.
+// Validate checks every range; the error is an *InvalidError.
 func (l Limits) Validate() error {
 	for _, n := range []struct {
 		field     string
@@ -47,7 +51,7 @@ func (l Limits) Validate() error {
 		{"max_ops_per_minute", float64(l.MaxOpsPerMinute), 1, 100000},
 	} {
 		if !(n.v >= n.lo && n.v <= n.hi) {
-			return &RangeError{n.field, fmt.Sprintf("%g is out of range: want %g to %g", n.v, n.lo, n.hi)}
+			return &InvalidError{n.field, fmt.Sprintf("%g is out of range: want %g to %g", n.v, n.lo, n.hi)}
 		}
 	}
 	for _, d := range []struct {
@@ -60,7 +64,7 @@ func (l Limits) Validate() error {
 		{"release_delay", l.ReleaseDelay, 24 * time.Hour},
 	} {
 		if d.v < 0 || d.v > d.hi {
-			return &RangeError{d.field, fmt.Sprintf("%s is out of range: want 0s to %s", d.v, d.hi)}
+			return &InvalidError{d.field, fmt.Sprintf("%s is out of range: want 0s to %s", d.v, d.hi)}
 		}
 	}
 	return nil

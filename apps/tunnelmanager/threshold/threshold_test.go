@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func TestValidateNamesFieldAndRange(t *testing.T) {
 	} {
 		l := base
 		spoil(&l)
-		var re *RangeError
+		var re *InvalidError
 		if err := l.Validate(); !errors.As(err, &re) || re.Field != field || !strings.Contains(err.Error(), "want ") {
 			t.Errorf("%s: got %v", field, err)
 		}
@@ -174,13 +175,11 @@ func TestBucketClockGoesBack(t *testing.T) {
 }
 
 func TestRules(t *testing.T) {
-	n := func(i int) *int { return &i }
-	d := func(x time.Duration) *time.Duration { return &x }
 	rules := Rules{
-		{VPN: "red", Policy: "gold", Patch: Patch{MinConnections: n(1)}},
-		{VPN: "red", Patch: Patch{MinConnections: n(5), HoldDown: d(time.Minute)}},
-		{Ingress: "pe1", Egress: "pe2", Patch: Patch{Settle: d(time.Second)}},
-		{Ingress: "pe2", Egress: "pe1", VPN: "blue", Patch: Patch{Settle: d(2 * time.Second)}},
+		{Match{VPN: "red", Policy: "gold"}, Patch{MinConnections: ptr(1)}},
+		{Match{VPN: "red"}, Patch{MinConnections: ptr(5), HoldDown: ptr(time.Minute)}},
+		{Match{Ingress: "pe1", Egress: "pe2"}, Patch{Settle: ptr(time.Second)}},
+		{Match{Ingress: "pe2", Egress: "pe1", VPN: "blue"}, Patch{Settle: ptr(2 * time.Second)}},
 	}
 	pairs := func(a, b string) *plan.Demand {
 		return &plan.Demand{VPN: "red", Policy: "default", Forward: []plan.Pair{{Ingress: a, Egress: b}}, Reverse: []plan.Pair{{Ingress: b, Egress: a}}}
@@ -201,9 +200,61 @@ func TestRules(t *testing.T) {
 	if err := rules.Validate(base); err != nil {
 		t.Error(err)
 	}
-	rules = append(rules, Rule{Patch: Patch{MinSubflows: n(1)}})
-	var re *RangeError
-	if err := rules.Validate(base); !errors.As(err, &re) || re.Field != "min_subflows" || !strings.Contains(err.Error(), "rule 5") {
-		t.Errorf("got %v", err)
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func TestRulesThatCannotBe(t *testing.T) {
+	names := Names{VPNs: []string{"default", "red"}, Policies: []string{"gold"}, PEs: []string{"pe1", "pe2"}}
+	good := Rule{Match{VPN: "red"}, Patch{MinConnections: ptr(1)}}
+	three := Patch{MinConnections: ptr(3)}
+	for field, tt := range map[string]struct {
+		rule Rule
+		want string
+	}{
+		"rules[1].min_subflows": {Rule{Match{Policy: "gold"}, Patch{MinSubflows: ptr(1)}}, "want 2 to 64"},
+		"rules[1].hold_down":    {Rule{Match{Policy: "gold"}, Patch{HoldDown: ptr(25 * time.Hour)}}, "want 0s to 24h"},
+		"rules[1]":              {Rule{Match{VPN: "red"}, three}, "rules[0] is for vpn=red too"},
+		"rules[1].egress":       {Rule{Match{Ingress: "pe1", Egress: "pe1"}, three}, "ingress too"},
+		"rules[1].vpn":          {Rule{Match{VPN: "rde"}, three}, "want one of default, red"},
+		"rules[1].policy":       {Rule{Match{VPN: "red", Policy: "silver"}, three}, "want one of gold"},
+		"rules[1].ingress":      {Rule{Match{Ingress: "pe3", Egress: "pe2"}, three}, "want one of pe1, pe2"},
+	} {
+		rs := Rules{good, tt.rule}
+		err := errors.Join(rs.Validate(base), names.Check(rs, nil))
+		var e *InvalidError
+		if !errors.As(err, &e) || e.Field != field || !strings.Contains(e.Detail, tt.want) {
+			t.Errorf("%s: got %v", field, err)
+		}
+		if err := names.Check(rs, rs); err != nil {
+			t.Errorf("%s: a rule that is there already is asked again: %v", field, err)
+		}
+	}
+	for want, r := range map[string]Rule{"names no vpn": {Patch: three}, "sets no threshold": {Match: Match{VPN: "red"}}} {
+		if err := (Rules{r}).Validate(base); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func TestDiffRules(t *testing.T) {
+	red, pair := Match{VPN: "red"}, Match{Policy: "gold", Ingress: "pe1", Egress: "pe2"}
+	from := Rules{{red, Patch{MinConnections: ptr(5), MinGain: ptr(1.5)}}, {pair, Patch{Settle: ptr(time.Second)}}}
+	var got []string
+	for _, d := range DiffRules(from, Rules{{red, Patch{MinConnections: ptr(3), MinGain: ptr(1.5), HoldDown: ptr(time.Minute)}}}) {
+		got = append(got, d.VPN+"|"+d.Text)
+	}
+	want := []string{
+		"red|vpn=red: min_connections 5 -> 3", "red|vpn=red: hold_down none -> 1m0s",
+		"|policy=gold ingress=pe1 egress=pe2: settle 1s -> none",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	if d := DiffRules(from, Rules{from[1], from[0]}); len(d) != 1 || d[0].Text != "rules in another order" {
+		t.Errorf("turned round: %v", d)
+	}
+	if d := DiffRules(from, from); len(d) != 0 {
+		t.Errorf("no change: %v", d)
 	}
 }
