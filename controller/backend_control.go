@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"mpbox/apps/tunnelmanager"
 	"mpbox/apps/tunnelmanager/plan"
-	"mpbox/apps/tunnelmanager/threshold"
 	"mpbox/controller/api"
 	"mpbox/topology/disjoint"
 )
@@ -39,7 +37,7 @@ func (c *control) Demands(_ context.Context, q api.Query) (api.Page[api.Demand],
 func demandView(view *tunnelmanager.View, d *tunnelmanager.Demand) api.Demand {
 	return api.Demand{
 		ID: d.ID, VPN: d.VPN, Policy: d.Policy, Connections: d.Connections, Since: d.Since, State: d.State, Reason: d.Reason,
-		Requested: d.Level.String(), Achieved: d.Achieved.String(), Shared: sharedView(d.Shared),
+		Requested: d.Level.String(), Achieved: d.Achieved.String(), Shared: sharedView(d.Shared), Thresholds: limitsView(d.Limits),
 		Forward: slotViews(view, d.Forward, d.Assignment.Forward), Reverse: slotViews(view, d.Reverse, d.Assignment.Reverse),
 	}
 }
@@ -157,33 +155,6 @@ func (c *control) Propose(ctx context.Context, actor, scope string) (api.Plan, e
 		return planView(c.manager.View(), p), nil
 	}
 	return api.Plan{}, &api.InvalidError{Field: "scope", Detail: fmt.Sprintf("%q: want evaluate, incremental or redesign", scope)}
-}
-
-func (c *control) Thresholds(context.Context) (api.Thresholds, error) {
-	return thresholdsView(c.manager.View().Limits), nil
-}
-
-func thresholdsView(l threshold.Limits) api.Thresholds {
-	return api.Thresholds{
-		MinConnections: l.MinConnections, MinSubflows: l.MinSubflows, MinGain: l.MinGain, MinAge: api.Duration(l.MinAge), MinBytes: l.MinBytes,
-		Settle: api.Duration(l.Settle), HoldDown: api.Duration(l.HoldDown), MaxOpsPerMinute: l.MaxOpsPerMinute, ReleaseDelay: api.Duration(l.ReleaseDelay),
-	}
-}
-
-func limitsOf(t api.Thresholds) threshold.Limits {
-	return threshold.Limits{
-		MinConnections: t.MinConnections, MinSubflows: t.MinSubflows, MinGain: t.MinGain, MinAge: time.Duration(t.MinAge), MinBytes: t.MinBytes,
-		Settle: time.Duration(t.Settle), HoldDown: time.Duration(t.HoldDown), MaxOpsPerMinute: t.MaxOpsPerMinute, ReleaseDelay: time.Duration(t.ReleaseDelay),
-	}
-}
-
-func (c *control) SetThresholds(ctx context.Context, actor string, t api.Thresholds) (api.Thresholds, error) {
-	err := c.manager.SetLimits(ctx, actor, limitsOf(t))
-	var re *threshold.RangeError
-	if errors.As(err, &re) {
-		return api.Thresholds{}, &api.InvalidError{Field: re.Field, Detail: re.Detail}
-	}
-	return t, unavailable(err)
 }
 
 func (c *control) Mode(context.Context) (api.Mode, error) {

@@ -24,6 +24,20 @@ func managerConfig(cfg *config.Config, p *places) (tunnelmanager.Config, error) 
 			MinConnections: t.MinConnections, MinSubflows: t.MinSubflows, MinGain: t.MinGain, MinAge: time.Duration(t.MinAge), MinBytes: t.MinBytes,
 			Settle: time.Duration(t.Settle), HoldDown: time.Duration(t.HoldDown), MaxOpsPerMinute: t.MaxOpsPerMinute, ReleaseDelay: time.Duration(t.ReleaseDelay),
 		},
+		VPNs: []string{config.DefaultVPN},
+	}
+	for i := range cfg.VPNs {
+		out.VPNs = append(out.VPNs, cfg.VPNs[i].Name)
+	}
+	for i := range t.Rules {
+		r := &t.Rules[i]
+		out.Rules = append(out.Rules, threshold.Rule{
+			Match: threshold.Match{VPN: r.VPN, Policy: r.Policy, Ingress: r.Ingress, Egress: r.Egress},
+			Patch: threshold.Patch{
+				MinConnections: r.MinConnections, MinSubflows: r.MinSubflows, MinGain: r.MinGain, MinAge: (*time.Duration)(r.MinAge), MinBytes: r.MinBytes,
+				Settle: (*time.Duration)(r.Settle), HoldDown: (*time.Duration)(r.HoldDown), ReleaseDelay: (*time.Duration)(r.ReleaseDelay),
+			},
+		})
 	}
 	for i := range cfg.PEs {
 		pe := &cfg.PEs[i]

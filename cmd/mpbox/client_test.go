@@ -182,6 +182,11 @@ func TestClients(t *testing.T) {
 		{"threshold", 0, []string{"min_connections", "500ms"}},
 		{"threshold set min-connections=3 settle=2s", 0, []string{"2s"}},
 		{"threshold set min_gain=0.2", 1, []string{"min_gain: expected number >= 1"}},
+		{"threshold set --vpn red --ingress pe1 --egress pe2 min_connections=3 min-bytes=2000000", 0, []string{"VPN", "red  *       pe1      pe2     min_connections=3 min_bytes=2000000"}},
+		{"threshold set --vpn red --ingress pe1 --egress pe2 hold_down=1m", 0, []string{"min_connections=3 min_bytes=2000000 hold_down=1m0s"}},
+		{"threshold list", 0, []string{"min_connections     3\n", "hold_down=1m0s"}},
+		{"threshold set --vpn red max_ops_per_minute=3", 1, []string{"max_ops_per_minute: it is counted for all demands together"}},
+		{"threshold remove --vpn red", 1, []string{"a rule for just these demands: not found"}},
 		{"threshold set colour=red", 1, []string{"colour: unexpected property"}},
 		{"mode", 0, []string{"suggest"}},
 		{"mode auto", 0, []string{"auto"}},
@@ -219,6 +224,15 @@ func TestClients(t *testing.T) {
 				t.Errorf("not one JSON document: %s", stdout)
 			}
 		})
+	}
+}
+
+func TestThresholdRuleIsRemoved(t *testing.T) {
+	f, server := box(t)
+	f.thresholds.Rules = []api.ThresholdRule{{RuleMatch: api.RuleMatch{VPN: "red"}}, {RuleMatch: api.RuleMatch{VPN: "red", Egress: "pe2"}}}
+	code, out, stderr := mpbox(t, "threshold", "remove", "--vpn", "red", "--server", server)
+	if code != 0 || len(f.thresholds.Rules) != 1 || f.thresholds.Rules[0].Egress != "pe2" || !strings.Contains(out, "red  *       *        pe2") {
+		t.Errorf("exit %d, %+v\n%s%s", code, f.thresholds.Rules, out, stderr)
 	}
 }
 

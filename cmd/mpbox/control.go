@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -11,84 +10,6 @@ import (
 
 	"mpbox/controller/api"
 )
-
-func newThresholdCmd() *cobra.Command {
-	c := &client{}
-	get := func(cmd *cobra.Command, _ []string) error {
-		var t api.Thresholds
-		if err := c.get(cmd.Context(), "/v1/thresholds", &t); err != nil {
-			return err
-		}
-		return printThresholds(cmd, c, t)
-	}
-	cmd := &cobra.Command{
-		Use:   "threshold",
-		Short: "Limits on replanning: read and set",
-		Long: `Limits on replanning, so that aggregates move and not single flows. What is set is
-checked, written to the audit, and kept over restarts.`,
-		Example: `  mpbox threshold get
-  mpbox threshold set min_connections=3 hold_down=2m`,
-		Args: cobra.NoArgs,
-		RunE: get,
-	}
-	c.addFlags(cmd)
-	cmd.AddCommand(
-		&cobra.Command{Use: "get", Short: "Show the thresholds in force", Args: cobra.NoArgs, RunE: get, Example: "  mpbox threshold get -o json"},
-		&cobra.Command{Use: "set NAME=VALUE…", Short: "Set thresholds", Args: cobra.MinimumNArgs(1), Example: "  mpbox threshold set min_connections=3 hold_down=2m",
-			RunE: func(cmd *cobra.Command, args []string) error {
-				patch, err := thresholdPatch(args)
-				if err != nil {
-					return err
-				}
-				var t api.Thresholds
-				if err := c.call(cmd.Context(), http.MethodPatch, "/v1/thresholds", patch, &t); err != nil {
-					return err
-				}
-				return printThresholds(cmd, c, t)
-			}})
-	return cmd
-}
-
-// thresholdPatch reads NAME=VALUE. What a name means is the server's to say.
-func thresholdPatch(args []string) (map[string]any, error) {
-	patch := map[string]any{}
-	for _, a := range args {
-		name, value, ok := strings.Cut(a, "=")
-		if !ok || name == "" || value == "" {
-			return nil, usagef("%s: want NAME=VALUE, like min_connections=3", a)
-		}
-		name = strings.ReplaceAll(name, "-", "_")
-		if _, twice := patch[name]; twice {
-			return nil, usagef("%s is there twice", name)
-		}
-		if n, err := strconv.ParseFloat(value, 64); err == nil {
-			patch[name] = n
-		} else {
-			patch[name] = value
-		}
-	}
-	return patch, nil
-}
-
-func printThresholds(cmd *cobra.Command, c *client, t api.Thresholds) error {
-	if asJSON, err := c.out.isJSON(); err != nil || asJSON {
-		return orJSON(cmd, err, t)
-	}
-	raw, err := json.Marshal(t)
-	if err != nil {
-		return fmt.Errorf("write output: %w", err)
-	}
-	// In the order of the struct.
-	dec := json.NewDecoder(strings.NewReader(string(raw)))
-	var pairs []pair
-	_, _ = dec.Token()
-	for dec.More() {
-		key, _ := dec.Token()
-		value, _ := dec.Token()
-		pairs = append(pairs, pair{fmt.Sprint(key), fmt.Sprint(value)})
-	}
-	return printPairs(cmd.OutOrStdout(), pairs...)
-}
 
 func newModeCmd() *cobra.Command {
 	c := &client{}

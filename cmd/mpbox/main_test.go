@@ -51,6 +51,8 @@ func TestExitCodes(t *testing.T) {
 		{"flow list --server ftp://x", 2, "", "want http://host:port"},
 		{"flow list --cert x", 2, "", "--cert and --key go together"},
 		{"threshold set min_gain", 2, "", "want NAME=VALUE"},
+		{"threshold set --vpn red", 2, "", "requires at least 1 arg"},
+		{"threshold remove", 2, "", "name the rule: --vpn"},
 		{"mode fast", 2, "", "want observe, suggest or auto"},
 		{"flow list --server http://127.0.0.1:1", 1, "", "mpbox is not running there; start it with mpbox run --config FILE"},
 		{"events --server unix:/nonexistent.sock", 1, "", "mpbox is not running there"},

@@ -86,8 +86,9 @@ var (
 
 // InvalidError is a value that was refused (422).
 type InvalidError struct {
-	Field  string // name in the JSON: "min_gain"
+	Field  string // name in the JSON: "min_gain"; "" for all of it
 	Detail string // what is wrong and what is wanted
+	Query  bool   // Field is a parameter, not in the body
 }
 
 func (e *InvalidError) Error() string { return e.Field + ": " + e.Detail }

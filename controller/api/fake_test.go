@@ -20,13 +20,16 @@ type fake struct {
 	notReady   error
 }
 
+var five = 5
+
 var t0 = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func newFake() *fake {
 	return &fake{
 		Broker: NewBroker(16),
 		thresholds: Thresholds{MinConnections: 1, MinSubflows: 2, MinGain: 1.1, MinAge: Duration(time.Second),
-			Settle: Duration(500 * time.Millisecond), HoldDown: Duration(10 * time.Second), MaxOpsPerMinute: 600, ReleaseDelay: Duration(30 * time.Second)},
+			Settle: Duration(500 * time.Millisecond), HoldDown: Duration(10 * time.Second), MaxOpsPerMinute: 600, ReleaseDelay: Duration(30 * time.Second),
+			Rules: []ThresholdRule{{RuleMatch{VPN: "red", Ingress: "pe1"}, Limits{MinConnections: &five}}}},
 		mode:      Mode{"suggest"},
 		planState: "proposed",
 	}
@@ -208,7 +211,12 @@ func (f *fake) Thresholds(context.Context) (Thresholds, error) {
 
 func (f *fake) SetThresholds(_ context.Context, actor string, t Thresholds) (Thresholds, error) {
 	if t.MinBytes == 13 {
-		return Thresholds{}, &InvalidError{"min_bytes", "13 is bad luck"}
+		return Thresholds{}, &InvalidError{Field: "min_bytes", Detail: "13 is bad luck"}
+	}
+	for i, r := range t.Rules {
+		if r.VPN == "rde" || r.Limits == (Limits{}) {
+			return Thresholds{}, &InvalidError{Field: fmt.Sprintf("rules[%d]", i) + map[bool]string{true: ".vpn"}[r.VPN == "rde"], Detail: "as the tunnel manager says"}
+		}
 	}
 	f.mu.Lock()
 	f.thresholds = t

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -161,21 +160,7 @@ func (s *Server) planRoutes() {
 
 func (s *Server) controlRoutes() {
 	tags := []string{"control"}
-	register(s, huma.Operation{OperationID: "get-thresholds", Method: http.MethodGet, Path: "/v1/thresholds", Tags: tags, Summary: "Limits on replanning"},
-		func(ctx context.Context, _ *struct{}) (Thresholds, error) {
-			if s.backend.Control == nil {
-				return Thresholds{}, errNotYet
-			}
-			return s.backend.Control.Thresholds(ctx)
-		})
-	register(s, huma.Operation{OperationID: "set-thresholds", Method: http.MethodPut, Path: "/v1/thresholds", Tags: tags, Summary: "Set all thresholds", Errors: []int{422}},
-		func(ctx context.Context, in *struct{ Body Thresholds }) (Thresholds, error) {
-			return s.setThresholds(ctx, func(t *Thresholds) { *t = in.Body })
-		})
-	register(s, huma.Operation{OperationID: "change-thresholds", Method: http.MethodPatch, Path: "/v1/thresholds", Tags: tags, Summary: "Set some thresholds", Errors: []int{422}},
-		func(ctx context.Context, in *struct{ Body ThresholdsPatch }) (Thresholds, error) {
-			return s.setThresholds(ctx, in.Body.apply)
-		})
+	s.thresholdRoutes(tags)
 	register(s, huma.Operation{OperationID: "get-mode", Method: http.MethodGet, Path: "/v1/mode", Tags: tags, Summary: "What mpbox may do to routers"},
 		func(ctx context.Context, _ *struct{}) (Mode, error) {
 			if s.backend.Control == nil {
@@ -205,39 +190,4 @@ func (s *Server) controlRoutes() {
 			}
 			return s.backend.System.Status(ctx)
 		})
-}
-
-// setThresholds reads, changes, checks and sets.
-func (s *Server) setThresholds(ctx context.Context, change func(*Thresholds)) (Thresholds, error) {
-	if s.backend.Control == nil {
-		return Thresholds{}, errNotYet
-	}
-	s.patching.Lock()
-	defer s.patching.Unlock()
-	t, err := s.backend.Control.Thresholds(ctx)
-	if err != nil {
-		return Thresholds{}, err
-	}
-	change(&t)
-	if err := t.check(); err != nil {
-		return Thresholds{}, err
-	}
-	return s.backend.Control.SetThresholds(ctx, actorOf(ctx), t)
-}
-
-// check finds durations out of range, which a schema cannot.
-func (t Thresholds) check() error {
-	for _, d := range []struct {
-		field string
-		value Duration
-		most  time.Duration
-	}{
-		{"min_age", t.MinAge, 24 * time.Hour}, {"settle", t.Settle, time.Minute},
-		{"hold_down", t.HoldDown, 24 * time.Hour}, {"release_delay", t.ReleaseDelay, 24 * time.Hour},
-	} {
-		if v := time.Duration(d.value); v < 0 || v > d.most {
-			return &InvalidError{d.field, d.value.String() + " is out of range: want 0s to " + Duration(d.most).String()}
-		}
-	}
-	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -179,7 +180,11 @@ func (s *Server) problem(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &invalid):
-		return huma.Error422UnprocessableEntity("value refused", &huma.ErrorDetail{Message: invalid.Detail, Location: "body." + invalid.Field})
+		where := "body." + invalid.Field
+		if invalid.Query {
+			where = "query." + invalid.Field
+		}
+		return huma.Error422UnprocessableEntity("value refused", &huma.ErrorDetail{Message: invalid.Detail, Location: strings.TrimSuffix(where, ".")})
 	case errors.Is(err, ErrNotFound):
 		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, ErrConflict):

@@ -14,19 +14,42 @@ type Thresholds struct {
 	HoldDown        Duration `json:"hold_down" doc:"Time for which a demand that was moved is not moved again, unless an LSP fails; 0s to 24h"`
 	MaxOpsPerMinute int      `json:"max_ops_per_minute" minimum:"1" maximum:"100000" doc:"Operations on routers, all PEs together"`
 	ReleaseDelay    Duration `json:"release_delay" doc:"Time for which an LSP that nothing needs is kept; 0s to 24h"`
+
+	Rules List[ThresholdRule] `json:"rules" required:"false" doc:"Other thresholds for some demands. A rule that names more is stronger, a later one stronger than its equal. Left out when set: they stay"`
+}
+
+// Limits are those thresholds that can be set for some demands. What is not there
+// is not set.
+type Limits struct {
+	MinConnections *int      `json:"min_connections,omitempty" minimum:"1" maximum:"1000000" doc:"Connections of one signature before it is planned for"`
+	MinSubflows    *int      `json:"min_subflows,omitempty" minimum:"2" maximum:"64" doc:"Subflows that a connection must have to count"`
+	MinGain        *float64  `json:"min_gain,omitempty" minimum:"1" maximum:"1000" doc:"Predicted goodput after, divided by that before, that a change must bring"`
+	MinAge         *Duration `json:"min_age,omitempty" doc:"Age that a connection must have to count; 0s to 24h"`
+	MinBytes       *uint64   `json:"min_bytes,omitempty" doc:"Bytes that a connection must have carried to count, where bytes are known"`
+	Settle         *Duration `json:"settle,omitempty" doc:"Quiet time after the last join before planning; 0s to 1m"`
+	HoldDown       *Duration `json:"hold_down,omitempty" doc:"Time for which a demand that was moved is not moved again, unless an LSP fails; 0s to 24h"`
+	ReleaseDelay   *Duration `json:"release_delay,omitempty" doc:"Time for which an LSP that nothing needs is kept; 0s to 24h"`
+}
+
+// RuleMatch names the demands that a rule is for: all that is given must match.
+type RuleMatch struct {
+	VPN     string `json:"vpn,omitempty" query:"vpn" doc:"Name of a VPN; left out: all"`
+	Policy  string `json:"policy,omitempty" query:"policy" doc:"Name of a policy; left out: all"`
+	Ingress string `json:"ingress,omitempty" query:"ingress" doc:"PE that one of a connection's flows enters at, in either direction; left out: any"`
+	Egress  string `json:"egress,omitempty" query:"egress" doc:"PE that the same flow leaves at; left out: any"`
+}
+
+// ThresholdRule sets some thresholds anew for the demands that it names.
+type ThresholdRule struct {
+	RuleMatch
+	Limits
 }
 
 // ThresholdsPatch sets those thresholds that are given.
 type ThresholdsPatch struct {
-	MinConnections  *int      `json:"min_connections,omitempty" minimum:"1" maximum:"1000000" doc:"Connections of one signature before it is planned for"`
-	MinSubflows     *int      `json:"min_subflows,omitempty" minimum:"2" maximum:"64" doc:"Subflows that a connection must have to count"`
-	MinGain         *float64  `json:"min_gain,omitempty" minimum:"1" maximum:"1000" doc:"Predicted goodput after, divided by that before, that a change must bring"`
-	MinAge          *Duration `json:"min_age,omitempty" doc:"Age that a connection must have to count; 0s to 24h"`
-	MinBytes        *uint64   `json:"min_bytes,omitempty" doc:"Bytes that a connection must have carried to count, where bytes are known"`
-	Settle          *Duration `json:"settle,omitempty" doc:"Quiet time after the last join before planning; 0s to 1m"`
-	HoldDown        *Duration `json:"hold_down,omitempty" doc:"Time for which a demand that was moved is not moved again, unless an LSP fails; 0s to 24h"`
-	MaxOpsPerMinute *int      `json:"max_ops_per_minute,omitempty" minimum:"1" maximum:"100000" doc:"Operations on routers, all PEs together"`
-	ReleaseDelay    *Duration `json:"release_delay,omitempty" doc:"Time for which an LSP that nothing needs is kept; 0s to 24h"`
+	Limits
+	MaxOpsPerMinute *int             `json:"max_ops_per_minute,omitempty" minimum:"1" maximum:"100000" doc:"Operations on routers, all PEs together"`
+	Rules           *[]ThresholdRule `json:"rules,omitempty" doc:"All the rules, in place of those in force"`
 }
 
 func (p ThresholdsPatch) apply(t *Thresholds) {
@@ -39,6 +62,26 @@ func (p ThresholdsPatch) apply(t *Thresholds) {
 	set(&t.HoldDown, p.HoldDown)
 	set(&t.MaxOpsPerMinute, p.MaxOpsPerMinute)
 	set(&t.ReleaseDelay, p.ReleaseDelay)
+	set((*[]ThresholdRule)(&t.Rules), p.Rules)
+}
+
+// with gives the limits with those of p.
+func (l Limits) with(p Limits) Limits {
+	or(&l.MinConnections, p.MinConnections)
+	or(&l.MinSubflows, p.MinSubflows)
+	or(&l.MinGain, p.MinGain)
+	or(&l.MinAge, p.MinAge)
+	or(&l.MinBytes, p.MinBytes)
+	or(&l.Settle, p.Settle)
+	or(&l.HoldDown, p.HoldDown)
+	or(&l.ReleaseDelay, p.ReleaseDelay)
+	return l
+}
+
+func or[T any](to **T, from *T) {
+	if from != nil {
+		*to = from
+	}
 }
 
 func set[T any](to, from *T) {

@@ -14,6 +14,7 @@ type Demand struct {
 	Requested   string     `json:"requested" enum:"link,srlg,node,node-srlg" doc:"Disjointness asked for"`
 	Achieved    string     `json:"achieved" enum:"none,link,srlg,node,node-srlg" doc:"Disjointness now, of the worse direction"`
 	Shared      Shared     `json:"shared" doc:"What its LSPs still have in common"`
+	Thresholds  Limits     `json:"thresholds" doc:"Those that it is judged by"`
 	Forward     List[Slot] `json:"forward" doc:"Client to server"`
 	Reverse     List[Slot] `json:"reverse" doc:"Server to client"`
 }

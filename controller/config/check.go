@@ -22,7 +22,7 @@ func (k *checker) run() {
 	k.pes()
 	k.topology()
 	k.policies(vpns)
-	k.thresholds()
+	k.thresholds(vpns)
 	k.detector()
 	k.listeners()
 	k.file(&k.c.Store.Path)
@@ -84,15 +84,6 @@ func (k *checker) within(d Duration, lo, hi time.Duration, at ...any) {
 		p := path(at...)
 		k.fail(p, fmt.Sprintf("use %s to %s", Duration(lo), Duration(hi)), "%s: %s is out of range", dotted(p), d)
 	}
-}
-
-func (k *checker) thresholds() {
-	t := &k.c.Thresholds
-	day := 24 * time.Hour
-	k.within(t.MinAge, 0, day, "thresholds", "min_age")
-	k.within(t.Settle, 0, time.Minute, "thresholds", "settle")
-	k.within(t.HoldDown, 0, day, "thresholds", "hold_down")
-	k.within(t.ReleaseDelay, 0, day, "thresholds", "release_delay")
 }
 
 func (k *checker) detector() {

@@ -148,6 +148,24 @@ type Thresholds struct {
 	HoldDown        Duration `yaml:"hold_down" jsonschema_description:"Time for which a demand that was moved is not moved again, unless an LSP fails; at most 24h."`
 	MaxOpsPerMinute int      `yaml:"max_ops_per_minute" jsonschema:"minimum=1,maximum=100000" jsonschema_description:"Operations on routers, all PEs together."`
 	ReleaseDelay    Duration `yaml:"release_delay" jsonschema_description:"Time for which an LSP that nothing needs is kept; at most 24h."`
+
+	Rules []ThresholdRule `yaml:"rules,omitempty" jsonschema_description:"Other thresholds for some connections. A rule that names more is stronger, a later one stronger than its equal."`
+}
+
+// ThresholdRule sets some thresholds anew for the demands that it names.
+type ThresholdRule struct {
+	VPN            string    `yaml:"vpn,omitempty" jsonschema_description:"Name of a VPN; left out: all."`
+	Policy         string    `yaml:"policy,omitempty" jsonschema_description:"Name of a policy; left out: all."`
+	Ingress        string    `yaml:"ingress,omitempty" jsonschema_description:"PE that one of a connection's flows enters at, in either direction; left out: any."`
+	Egress         string    `yaml:"egress,omitempty" jsonschema_description:"PE that the same flow leaves at; left out: any."`
+	MinConnections *int      `yaml:"min_connections,omitempty" jsonschema:"minimum=1,maximum=1000000" jsonschema_description:"As above, and so are the others; what is left out stays."`
+	MinSubflows    *int      `yaml:"min_subflows,omitempty" jsonschema:"minimum=2,maximum=64"`
+	MinGain        *float64  `yaml:"min_gain,omitempty" jsonschema:"minimum=1,maximum=1000"`
+	MinAge         *Duration `yaml:"min_age,omitempty"`
+	MinBytes       *uint64   `yaml:"min_bytes,omitempty"`
+	Settle         *Duration `yaml:"settle,omitempty"`
+	HoldDown       *Duration `yaml:"hold_down,omitempty"`
+	ReleaseDelay   *Duration `yaml:"release_delay,omitempty"`
 }
 
 // API is where operators ask.

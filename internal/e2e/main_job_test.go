@@ -216,6 +216,9 @@ func TestIntegrationThresholds(t *testing.T) {
 	if code, b := c.raw(http.MethodPatch, "/v1/thresholds", object{"min_gain": 0.5}); code != http.StatusUnprocessableEntity {
 		t.Errorf("min_gain 0.5: %d %s", code, b)
 	}
+	// The limit of the demand's own rule is what counts.
+	c.set(http.MethodPatch, "/v1/thresholds", object{"min_connections": 9})
+	c.set(http.MethodPatch, "/v1/thresholds?ingress=pe1&egress=pe2", object{"min_connections": 3})
 	tr := traffic(t, l, lab.TrafficSpec{Connections: 2})
 	c.wait(10*time.Second, "two connections wait", func() bool {
 		d := c.list("/v1/demands")
