@@ -139,6 +139,8 @@ func TestReleaseDelayIsTheDemandsOwn(t *testing.T) {
 		m.Put(conn(1, 2))
 		settle(5 * time.Second)
 		own := func() (k int) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
 			for name := range n.pes["pe1"].lsps {
 				if strings.HasPrefix(name, "mpbox/") {
 					k++
@@ -208,11 +210,17 @@ func TestLeftLSPIsKeptByTheDemandsOwnDelay(t *testing.T) {
 		if got := states(m); got[BindingVerified] != 4 {
 			t.Fatalf("bindings: %v", got)
 		}
-		if _, ok := n.pes["pe1"].lsps[left]; !ok {
+		there := func() bool {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			_, ok := n.pes["pe1"].lsps[left]
+			return ok
+		}
+		if !there() {
 			t.Errorf("%s was released before its minute", left)
 		}
 		settle(15 * time.Second)
-		if _, ok := n.pes["pe1"].lsps[left]; ok || left == "" {
+		if there() || left == "" {
 			t.Errorf("%q is there after a minute", left)
 		}
 	})
