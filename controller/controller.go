@@ -106,7 +106,9 @@ func (c *Controller) buildTap() error {
 		Bridges: bridges(cfg), Unknown: unknown, Handler: c.tap, Log: c.log,
 		Tap: datapath.Tap{ThirdACK: third, PuntRate: uint32(cfg.Tap.PuntRate), MaxLen: uint16(cfg.Tap.MaxLen)},
 	})
-	c.tap.registry, c.tap.reactive = c.registry, third == datapath.ThirdACKReactive
+	if third == datapath.ThirdACKReactive {
+		c.tap.expect = newExpecter(c.registry, c.places, c.log)
+	}
 	return err
 }
 

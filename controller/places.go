@@ -53,6 +53,19 @@ func newPlaces(cfg *config.Config) *places {
 	return p
 }
 
+// peSide gives the PE-facing port of the attachment of which id is the CE's side, and
+// the place itself.
+func (p *places) peSide(id detector.PlaceID) (pl detector.Place, at edgePort, ok bool) {
+	if id == detector.NoPlace || p.list[id].Side != detector.CE {
+		return pl, at, false
+	}
+	pl = p.list[id]
+	a := p.attachments[pl.Attachment]
+	at = edgePort{dpid: a.dpid, port: a.PEPort}
+	copy(at.vlan[:], a.VLAN)
+	return pl, at, true
+}
+
 func (p *places) scope(vpn string) string {
 	if s := p.scopeOf[vpn]; s != "" {
 		return s

@@ -21,9 +21,8 @@ type tap struct {
 	// news has one slot: the tracker may have events, if it collects any.
 	news   chan struct{}
 	events bool
-	// reactive: third ACKs are expected one by one, at registry.
-	reactive bool
-	registry *datapath.Registry
+	// expect has third ACKs punted one by one; nil unless they are tapped so.
+	expect *expecter
 
 	mu       sync.Mutex
 	tracker  *detector.Tracker
@@ -41,6 +40,9 @@ var _ datapath.Handler = (*tap)(nil)
 // Punts takes a batch of punted packets in, in the order in which the switch sent
 // them.
 func (t *tap) Punts(s *openflow.Session, at int64, batch []openflow.Punt) {
+	if t.expect != nil {
+		t.expect.see(s.DPID(), batch)
+	}
 	t.mu.Lock()
 	ports := t.places.byDatapath[s.DPID()]
 	if ports == nil {
@@ -73,9 +75,6 @@ func (t *tap) Punts(s *openflow.Session, at int64, batch []openflow.Punt) {
 	t.mu.Unlock()
 	if t.events {
 		t.wake()
-	}
-	if t.reactive {
-		t.expectThirdACKs(s, batch)
 	}
 }
 

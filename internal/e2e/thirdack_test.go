@@ -25,14 +25,17 @@ import (
 	"mpbox/examples/lab"
 )
 
-var idleConnections = flag.Int("connections", 200, "connections of the test of third ACKs")
+var (
+	idleConnections = flag.Int("connections", 200, "connections of the test of third ACKs")
+	idleTopology    = flag.String("topology", "one-path", "network of the test of third ACKs")
+)
 
 // The joins of idle connections are verified by their third ACK, whose HMAC is
 // right (RFC 8684, section 3.2), where third ACKs are tapped. Idle connections are
 // the hard case: a busy one repeats its keys and HMACs until they are acknowledged.
 // The kernel's own counters say how many joins there were.
 func TestIntegrationThirdACKs(t *testing.T) {
-	l := up(t, "two-path", "snmp", "ftn", func(o *lab.Options) { o.Subflows, o.Mode = 4, "observe" })
+	l := up(t, *idleTopology, "snmp", "ftn", func(o *lab.Options) { o.Subflows, o.Mode = 4, "observe" })
 	args := l.ControllerCommand()
 	file := args[slices.Index(args, "--config")+1]
 	plain, err := os.ReadFile(file)

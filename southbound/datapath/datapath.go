@@ -146,11 +146,12 @@ func (d *Datapath) setState(c *conn, state State, reason string) {
 // Punts implements openflow.Handler.
 func (c *conn) Punts(s *openflow.Session, at int64, batch []openflow.Punt) {
 	c.d.punts.add(batch)
-	if c.d.r.cfg.Tap.ThirdACK == ThirdACKReactive {
-		c.met(batch)
-	}
 	if h := c.d.r.cfg.Handler; h != nil {
 		h.Punts(s, at, batch)
+	}
+	// New expectations are in a hurry, what becomes of old ones is not.
+	if c.d.r.cfg.Tap.ThirdACK == ThirdACKReactive {
+		c.met(batch)
 	}
 }
 

@@ -131,6 +131,9 @@ func Changes(s Spec, now State) ([]Change, error) {
 	set("other_config", b.OtherConfig, "datapath-id", fmt.Sprintf("%016x", s.DPID))
 	// In-band control installs hidden flows that match customers' packets.
 	set("other_config", b.OtherConfig, "disable-in-band", "true")
+	// Punts wait here for mpbox. With the default of 100, a reader that is away for some
+	// milliseconds loses handshakes, which no counter of OpenFlow shows; 512 is the most.
+	set("other_config", b.OtherConfig, "controller-queue-size", "512")
 	set("external_ids", b.ExternalIDs, pairsKey, FormatPairs(s.Pairs))
 	if n, err := strconv.Atoi(now.VLANLimit); err != nil || n == 1 {
 		// With the default of 1, what is behind a second tag is not seen. 0 is no limit.
