@@ -91,6 +91,9 @@ func (s *session) failure(ctx context.Context, step string, err error) error {
 		return s.fail(driver.ErrProtocol, step, "", "report this", err)
 	}
 	remedy := fmt.Sprintf("check that the agent runs and answers at %s", s.cfg.Address)
+	if errors.Is(err, errSilentWithPrivacy) {
+		remedy += "; it answered a message without privacy: if this lasts, " + check("priv and priv_password")
+	}
 	if strings.HasPrefix(step, "SET ") {
 		remedy += "; whether the PE took the change is unknown until it is read back"
 	}

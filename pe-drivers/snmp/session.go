@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -74,7 +75,7 @@ func (s *session) dialV3(ctx context.Context) (*gosnmp.GoSNMP, error) {
 	if err := c.Connect(); err != nil {
 		return nil, err
 	}
-	c.Conn = &tap{Conn: c.Conn}
+	c.Conn = &tap{Conn: c.Conn, asked: map[uint32]bool{}}
 	return c, nil
 }
 
@@ -131,8 +132,8 @@ func (s *session) once(ctx context.Context, retries int, request func(*gosnmp.Go
 	switch {
 	case err != nil && ctx.Err() != nil:
 	case errors.Is(err, gosnmp.ErrMaxRetriesExceeded): // no answer in time
-		if !s.proven && s.privacyWrong(c) {
-			err = gosnmp.ErrDecryption
+		if !s.proven && s.silentWithPrivacy(c) {
+			err = fmt.Errorf("%w: %w", errSilentWithPrivacy, err)
 		}
 	case err != nil:
 		if report := t.report(); report != nil {
@@ -148,81 +149,27 @@ func (s *session) once(ctx context.Context, retries int, request func(*gosnmp.Go
 	return r, err
 }
 
-// privacyWrong finds out why an agent that told its engine id is silent then: a
-// wrong privacy key decrypts to garbage, which agents may drop without a word (RFC
-// 3414 knows no error for it). The same question without privacy is answered, if
-// only by a refusal.
-func (s *session) privacyWrong(c *gosnmp.GoSNMP) bool {
+// errSilentWithPrivacy: an agent answers without privacy, and not with it.
+var errSilentWithPrivacy = errors.New("no answer with privacy, one without")
+
+// silentWithPrivacy finds out more of an agent that told its engine id and then
+// nothing. A wrong privacy key decrypts to garbage, which agents may drop without a
+// word (RFC 3414 knows no error for it); but an agent that had no time is silent too.
+// It is asked without privacy, which is answered, if only by a refusal, and once more
+// with it. That proves nothing, but tells an operator where to look.
+func (s *session) silentWithPrivacy(c *gosnmp.GoSNMP) bool {
 	usm, ok := c.SecurityParameters.(*gosnmp.UsmSecurityParameters)
 	if !ok || usm.AuthoritativeEngineID == "" {
 		return false
 	}
-	c.MsgFlags, c.Retries = gosnmp.AuthNoPriv, 0
 	t, _ := c.Conn.(*tap)
-	t.forget()
-	_, err := c.Get([]string{sysUpTime})
-	if err != nil {
-		err = cmp.Or(t.report(), usmError(err))
+	answered := func(flags gosnmp.SnmpV3MsgFlags) bool {
+		c.MsgFlags, c.Retries = flags, 0
+		t.forget()
+		_, err := c.Get([]string{sysUpTime})
+		return err == nil || errors.Is(cmp.Or(t.report(), err), gosnmp.ErrUnknownSecurityLevel)
 	}
-	return err == nil || errors.Is(err, gosnmp.ErrUnknownSecurityLevel)
-}
-
-// tap remembers the last message that came in. A Report that tells of a wrong
-// password cannot be authenticated, and gosnmp discards those without telling what
-// it said; an operator has to know.
-type tap struct {
-	net.Conn
-	last []byte
-}
-
-func (t *tap) Read(b []byte) (int, error) {
-	n, err := t.Conn.Read(b)
-	if n > 0 {
-		t.last = append(t.last[:0], b[:n]...)
-	}
-	return n, err
-}
-
-func (t *tap) forget() {
-	if t != nil {
-		t.last = t.last[:0]
-	}
-}
-
-// report gives what a Report in the clear said, nil if the last message was none.
-func (t *tap) report() error {
-	if t == nil || len(t.last) == 0 {
-		return nil
-	}
-	c := &gosnmp.GoSNMP{
-		Version: gosnmp.Version3, SecurityModel: gosnmp.UserSecurityModel,
-		SecurityParameters: &gosnmp.UsmSecurityParameters{UserName: "-"},
-	}
-	p, err := c.SnmpDecodePacket(t.last)
-	if err == nil && p.PDUType == gosnmp.Report && len(p.Variables) == 1 {
-		return usmReports[strings.TrimPrefix(p.Variables[0].Name, ".")]
-	}
-	return nil
-}
-
-// usmReports are the counters that a Report names (RFC 3414, section 5).
-var usmReports = map[string]error{
-	"1.3.6.1.6.3.15.1.1.1.0": gosnmp.ErrUnknownSecurityLevel,
-	"1.3.6.1.6.3.15.1.1.2.0": gosnmp.ErrNotInTimeWindow,
-	"1.3.6.1.6.3.15.1.1.3.0": gosnmp.ErrUnknownUsername,
-	"1.3.6.1.6.3.15.1.1.4.0": gosnmp.ErrUnknownEngineID,
-	"1.3.6.1.6.3.15.1.1.5.0": gosnmp.ErrWrongDigest,
-	"1.3.6.1.6.3.15.1.1.6.0": gosnmp.ErrDecryption,
-}
-
-// usmError gives the one of these errors that err is, nil for others.
-func usmError(err error) error {
-	for _, e := range usmReports {
-		if errors.Is(err, e) {
-			return e
-		}
-	}
-	return nil
+	return answered(gosnmp.AuthNoPriv) && !answered(gosnmp.AuthPriv)
 }
 
 // get reads scalars and cells. A cell that the agent does not have is nil.
