@@ -145,9 +145,6 @@ func (c *Controller) buildManager() error {
 		return err
 	}
 	c.flows.restore(bound)
-	if len(bound) > 0 {
-		c.log.Info("bound connections restored", zap.Int("connections", len(bound)))
-	}
 	return nil
 }
 

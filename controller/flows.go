@@ -2,7 +2,10 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -271,9 +274,24 @@ func (p *places) placeOf(attachment string, side detector.Side) detector.PlaceID
 }
 
 // restore puts back, before anything runs, the connections that were bound before
-// a restart: into the
-// detector, so that later joins find them by token, and into the tunnel manager.
+// a restart: into the detector, so that later joins find them by token, and into the
+// tunnel manager. Those that the detector refuses are forgotten.
 func (f *flows) restore(bound []tunnelmanager.Bound) {
+	var refused []tunnelmanager.Bound
+	why := map[string]int{}
+	defer func() {
+		f.manager.Discard(refused)
+		if n := len(bound) - len(refused); n > 0 {
+			f.log.Info("bound connections restored", zap.Int("connections", n))
+		}
+		if len(refused) > 0 {
+			var text []string
+			for _, w := range sortedKeys(why) {
+				text = append(text, fmt.Sprintf("%d %s", why[w], w))
+			}
+			f.log.Warn("bound connections not restored, and forgotten", zap.Int("connections", len(refused)), zap.String("why", strings.Join(text, ", ")))
+		}
+	}()
 	now := time.Now().UnixNano()
 	for i := range bound {
 		b := &bound[i]
@@ -303,14 +321,26 @@ func (f *flows) restore(bound []tunnelmanager.Bound) {
 			c.Subflows = append(c.Subflows, d)
 		}
 		id := f.tap.tracker.Restore(c)
-		if id == 0 {
+		v, ok := f.tap.tracker.Connection(id)
+		if id == 0 || !ok {
+			refused = append(refused, *b)
+			why[f.whyRefused(&c)]++
 			continue
 		}
-		if v, ok := f.tap.tracker.Connection(id); ok {
-			v.VPN = b.VPN
-			f.manager.Put(f.translate(&v))
-		}
+		v.VPN = b.VPN
+		f.manager.PutBack(*b, f.translate(&v))
 	}
+}
+
+// whyRefused tells why the detector did not take a connection back.
+func (f *flows) whyRefused(c *detector.Connection) string {
+	switch {
+	case !slices.ContainsFunc(f.places.list, func(p detector.Place) bool { return p.Scope == c.Scope }):
+		return "of a VPN that is not configured"
+	case len(c.Subflows) == 0:
+		return "with no subflow left"
+	}
+	return "for want of room (detector.max_connections, max_subflows)"
 }
 
 func (f *flows) path(x tunnelmanager.Flow) detector.Path {

@@ -313,7 +313,7 @@ func (n *network) start(mode Mode, steer Steer, store Store, change func(*Config
 		n.t.Fatal(err)
 	}
 	for _, b := range bound {
-		m.Put(b.Connection)
+		m.PutBack(b, b.Connection)
 	}
 	ctx, cancel := context.WithCancel(n.t.Context())
 	done := make(chan error, 1)

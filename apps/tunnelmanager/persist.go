@@ -40,6 +40,8 @@ type Bound struct {
 	Connection
 	// Rides is the LSP of each flow by its binding's name.
 	Rides map[string]string
+
+	key string // in the store
 }
 
 type savedBound struct {
@@ -126,8 +128,8 @@ func (m *Manager) load() error {
 	})
 }
 
-// Bound gives the connections that were bound when an earlier run ended. Whoever
-// restores them puts them back under new IDs before Run.
+// Bound gives the connections that were bound when an earlier run ended. Before Run,
+// each of them is either put back (PutBack) or discarded (Discard).
 func (m *Manager) Bound() ([]Bound, error) {
 	if m.store == nil {
 		return nil, nil
@@ -141,11 +143,35 @@ func (m *Manager) Bound() ([]Bound, error) {
 		for name, lsp := range b.Rides {
 			m.rode[name], m.before[name] = lsp, true
 		}
+		b.key, m.restored[key] = key, true
 		out = append(out, b)
-		m.restored[key] = true
 		return nil
 	})
 	return out, err
+}
+
+// PutBack tells of a connection that was bound, under its new ID.
+func (m *Manager) PutBack(b Bound, c Connection) {
+	if key := boundKey(&c); key != b.key { // kept under another name: it would stay for ever
+		m.save(b.key, nil)
+		m.save(key, Bound{Connection: c, Rides: b.Rides})
+		delete(m.restored, b.key)
+		m.restored[key] = true
+	}
+	m.Put(c)
+}
+
+// Discard forgets connections that were bound and cannot be put back.
+func (m *Manager) Discard(all []Bound) {
+	for _, b := range all {
+		m.save(b.key, nil)
+		delete(m.restored, b.key)
+		for name := range b.Rides {
+			delete(m.rode, name)
+			delete(m.before, name)
+		}
+	}
+	m.flush()
 }
 
 // boundKey names a connection for its life, over restarts.
