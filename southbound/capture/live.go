@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -20,14 +19,22 @@ import (
 // kernel drops everything else, see Filter.
 type Live struct {
 	name   string
+	index  int
 	fd     int
 	ring   []byte
 	erspan bool
 	both   bool
 	vlan   []byte // a frame whose tag the kernel had taken off
 
+	down    atomic.Bool
+	checked time.Time // when the interface was looked at last, by Run
+
 	packets, drops, outgoing, strange atomic.Uint64
 }
+
+// ErrGone tells that there is no interface of that name (any more). It has to be
+// opened anew once it is back: the kernel does not bind a socket to a name.
+var ErrGone = errors.New("no such interface")
 
 // LiveConfig says what to read.
 type LiveConfig struct {
@@ -64,12 +71,8 @@ const (
 )
 
 // OpenLive opens an interface for reading; it needs CAP_NET_RAW in the current
-// network namespace.
+// network namespace. The interface may be down: see Down.
 func OpenLive(cfg LiveConfig) (*Live, error) {
-	ifc, err := net.InterfaceByName(cfg.Interface)
-	if err != nil {
-		return nil, fmt.Errorf("open interface %s: %w", cfg.Interface, err)
-	}
 	filter, err := Filter(cfg.FilterOptions)
 	if err != nil {
 		return nil, err
@@ -80,11 +83,34 @@ func OpenLive(cfg LiveConfig) (*Live, error) {
 		return nil, fmt.Errorf("open packet socket (needs CAP_NET_RAW): %w", err)
 	}
 	l := &Live{name: cfg.Interface, fd: fd, erspan: cfg.ERSPAN, both: cfg.Outgoing}
-	if err := l.setup(ifc.Index, filter, cfg.RingBytes); err != nil {
+	if err = l.find(); err == nil {
+		err = l.setup(l.index, filter, cfg.RingBytes)
+	}
+	if err == nil {
+		err = l.check()
+	}
+	if err != nil {
 		_ = l.Close()
 		return nil, fmt.Errorf("listen on %s: %w", cfg.Interface, err)
 	}
 	return l, nil
+}
+
+// find looks the interface up, in the socket's network namespace.
+func (l *Live) find() error {
+	req, err := unix.NewIfreq(l.name)
+	if err != nil {
+		return fmt.Errorf("bad name of an interface: %w", err)
+	}
+	err = unix.IoctlIfreq(l.fd, unix.SIOCGIFINDEX, req)
+	if errors.Is(err, unix.ENODEV) {
+		return ErrGone
+	}
+	if err != nil {
+		return fmt.Errorf("find interface: %w", err)
+	}
+	l.index = int(req.Uint32())
+	return nil
 }
 
 func (l *Live) setup(index int, filter []bpf.RawInstruction, ringBytes int) error {
@@ -144,7 +170,38 @@ func (l *Live) Close() error {
 // String names the task.
 func (l *Live) String() string { return "mirror " + l.name }
 
-// Run hands batches of frames to handle, in order, until ctx ends.
+// Down tells whether the interface is there but has no link, as far as Run has
+// seen. It is read again by itself once it has.
+func (l *Live) Down() bool { return l.down.Load() }
+
+// check looks whether the interface is there, and has link. The socket knows: it
+// loses its interface for good when that is deleted, and keeps it while it is down.
+func (l *Live) check() error {
+	sa, err := unix.Getsockname(l.fd)
+	if err != nil {
+		return fmt.Errorf("look at interface: %w", err)
+	}
+	req, err := unix.NewIfreq(l.name)
+	if err != nil {
+		return err
+	}
+	err = unix.IoctlIfreq(l.fd, unix.SIOCGIFFLAGS, req)
+	if ll, ok := sa.(*unix.SockaddrLinklayer); !ok || ll.Ifindex != l.index || errors.Is(err, unix.ENODEV) {
+		return ErrGone // also where it has another name now
+	}
+	if err != nil {
+		return fmt.Errorf("look at interface: %w", err)
+	}
+	const link = unix.IFF_UP | unix.IFF_RUNNING
+	l.down.Store(req.Uint16()&link != link)
+	return nil
+}
+
+// checkEvery is how often Run looks at the interface while no packets come.
+const checkEvery = 200 * time.Millisecond
+
+// Run hands batches of frames to handle, in order, until ctx ends or the interface
+// is deleted (ErrGone). While it is down, Run waits.
 func (l *Live) Run(ctx context.Context, handle func([]Frame)) error {
 	const wait = 50 // ms: how late the end of ctx may be seen
 	var batch []Frame
@@ -161,15 +218,16 @@ func (l *Live) Run(ctx context.Context, handle func([]Frame)) error {
 			if _, err := unix.Poll(fds, wait); err != nil && !errors.Is(err, unix.EINTR) {
 				return fmt.Errorf("wait for packets on %s: %w", l.name, err)
 			}
-			if fds[0].Revents&unix.POLLERR != 0 {
+			if fds[0].Revents&unix.POLLERR != 0 { // reading the error clears it
 				if n, err := unix.GetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && n != 0 && unix.Errno(n) != unix.ENETDOWN {
 					return fmt.Errorf("read packets from %s: %w", l.name, unix.Errno(n))
 				}
-				// The interface is down: it may come back.
-				select {
-				case <-ctx.Done():
-					return nil
-				case <-time.After(wait * time.Millisecond):
+				l.checked = time.Time{}
+			}
+			if now := time.Now(); now.Sub(l.checked) > checkEvery {
+				l.checked = now
+				if err := l.check(); err != nil {
+					return fmt.Errorf("read packets from %s: %w", l.name, err)
 				}
 			}
 			continue
