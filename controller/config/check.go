@@ -18,7 +18,9 @@ type checker struct {
 
 func (k *checker) run() {
 	vpns := k.vpns()
-	k.bridges(vpns)
+	attachments := k.attachments(vpns)
+	k.bridges(attachments)
+	k.mirrors(attachments)
 	k.pes()
 	k.topology()
 	k.policies(vpns)

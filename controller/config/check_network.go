@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -31,15 +32,61 @@ func unknownName(name, list string, known []string) string {
 	return "add it to " + list + ", or remove it here"
 }
 
-func (k *checker) bridges(vpns []string) {
-	names, dpids := k.unique("bridge"), k.unique("dpid")
-	attachments := k.unique("attachment")
-	places := k.unique("PE interface")
-	var pes []string
-	for _, p := range k.c.PEs {
-		pes = append(pes, p.Name)
+// attachments checks those of bridges and of mirrors against each other.
+type attachments struct {
+	k         *checker
+	vpns, pes []string
+	names     *unique
+	places    *unique
+	nets      map[string]*overlaps // by VPN
+	prefixes  map[string][]netip.Prefix
+}
+
+func (k *checker) attachments(vpns []string) *attachments {
+	as := &attachments{
+		k: k, vpns: vpns, names: k.unique("attachment"), places: k.unique("PE interface"), nets: map[string]*overlaps{}, prefixes: map[string][]netip.Prefix{},
 	}
-	nets := map[string]*overlaps{}
+	for _, p := range k.c.PEs {
+		as.pes = append(as.pes, p.Name)
+	}
+	return as
+}
+
+// known gives the names of those that were checked.
+func (as *attachments) known() []string { return slices.Sorted(maps.Keys(as.prefixes)) }
+
+// check checks what an attachment says of VPN, PE and networks.
+func (as *attachments) check(a Attachment, at ...any) {
+	k := as.k
+	below := func(key string) []any { return append(slices.Clone(at), key) }
+	here := func(key string) []string { return path(below(key)...) }
+	as.names.check(a.Name, below("name")...)
+	as.prefixes[a.Name] = append(as.prefixes[a.Name], a.Prefixes...)
+	if !slices.Contains(as.vpns, a.VPN) {
+		k.fail(here("vpn"), unknownName(a.VPN, "vpns", as.vpns), "attachment %s: no VPN is named %q", a.Name, a.VPN)
+	}
+	switch {
+	case a.PE == "" && a.PEInterface != "":
+		k.fail(here("pe_interface"), "add pe: NAME", "attachment %s: pe_interface without pe", a.Name)
+	case a.PE == "":
+	case !slices.Contains(as.pes, a.PE):
+		k.fail(here("pe"), unknownName(a.PE, "pes", as.pes), "attachment %s: no PE is named %q", a.Name, a.PE)
+	case a.PEInterface == "":
+		k.fail(here("pe"), "add pe_interface: that PE's own name of the port, like GigabitEthernet0/0/0/1",
+			"attachment %s: pe_interface is missing, flows cannot be steered without it", a.Name)
+	default:
+		as.places.check(a.PE+" "+a.PEInterface, below("pe_interface")...)
+	}
+	if as.nets[a.VPN] == nil {
+		as.nets[a.VPN] = &overlaps{}
+	}
+	for n, prefix := range a.Prefixes {
+		as.nets[a.VPN].add(k, a, prefix, append(below("prefixes"), n))
+	}
+}
+
+func (k *checker) bridges(as *attachments) {
+	names, dpids := k.unique("bridge"), k.unique("dpid")
 	for i, b := range k.c.Bridges {
 		names.check(b.Name, "bridges", i, "name")
 		if b.DPID != 0 {
@@ -50,30 +97,7 @@ func (k *checker) bridges(vpns []string) {
 		}
 		k.ports(i, b)
 		for j, a := range b.Attachments {
-			at := []any{"bridges", i, "attachments", j}
-			here := func(key string) []string { return path(append(slices.Clone(at), key)...) }
-			attachments.check(a.Name, append(slices.Clone(at), "name")...)
-			if !slices.Contains(vpns, a.VPN) {
-				k.fail(here("vpn"), unknownName(a.VPN, "vpns", vpns), "attachment %s: no VPN is named %q", a.Name, a.VPN)
-			}
-			switch {
-			case a.PE == "" && a.PEInterface != "":
-				k.fail(here("pe_interface"), "add pe: NAME", "attachment %s: pe_interface without pe", a.Name)
-			case a.PE == "":
-			case !slices.Contains(pes, a.PE):
-				k.fail(here("pe"), unknownName(a.PE, "pes", pes), "attachment %s: no PE is named %q", a.Name, a.PE)
-			case a.PEInterface == "":
-				k.fail(here("pe"), "add pe_interface: that PE's own name of the port, like GigabitEthernet0/0/0/1",
-					"attachment %s: pe_interface is missing, flows cannot be steered without it", a.Name)
-			default:
-				places.check(a.PE+" "+a.PEInterface, append(slices.Clone(at), "pe_interface")...)
-			}
-			if nets[a.VPN] == nil {
-				nets[a.VPN] = &overlaps{}
-			}
-			for n, prefix := range a.Prefixes {
-				nets[a.VPN].add(k, a, prefix, append(slices.Clone(at), "prefixes", n))
-			}
+			as.check(a, "bridges", i, "attachments", j)
 		}
 	}
 }
@@ -251,7 +275,7 @@ func (k *checker) policies(vpns []string) {
 			k.fail(path("policies", i, "lsp", "hold_priority"), "use a hold_priority that is not greater than setup_priority (RFC 3209, section 4.7.1)",
 				"policy %s: hold_priority %d is worse than setup_priority %d, such LSPs would tear each other down", p.Name, p.LSP.HoldPriority, p.LSP.SetupPriority)
 		}
-		if p.RequireVerified && k.c.Tap.ThirdACK == "off" {
+		if p.RequireVerified && k.c.Tap.ThirdACK == "off" && !slices.ContainsFunc(k.c.Mirrors, func(m Mirror) bool { return m.ThirdACK }) {
 			k.fail(path("policies", i, "require_verified"), "set tap.third_ack to conntrack or reactive",
 				"policy %s: require_verified, and tap.third_ack is off: nothing would ever be verified", p.Name)
 		}

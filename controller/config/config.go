@@ -13,6 +13,7 @@ type Config struct {
 	OpenFlow   OpenFlow   `yaml:"openflow" jsonschema_description:"Where the edge bridges connect to."`
 	OVSDB      Endpoint   `yaml:"ovsdb,omitempty" jsonschema:"format=endpoint" jsonschema_description:"OVSDB server of the bridges, for having them provisioned. Empty: bridges are provisioned by hand."`
 	Bridges    []Bridge   `yaml:"bridges" jsonschema_description:"The edge bridges, each in front of PE routers."`
+	Mirrors    []Mirror   `yaml:"mirrors" jsonschema_description:"Mirror ports that handshakes are read from, where a switch cannot be tapped or is not under this controller. They take root, or CAP_NET_RAW."`
 	Tap        Tap        `yaml:"tap" jsonschema_description:"What bridges send to the controller."`
 	VPNs       []VPN      `yaml:"vpns" jsonschema_description:"The customers' VPNs. One named default is always there."`
 	Detector   Detector   `yaml:"detector" jsonschema_description:"Bounds of the detector's memory. What exceeds them is counted; verified connections are never given up for unverified ones."`

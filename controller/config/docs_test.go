@@ -63,7 +63,8 @@ are relative to the configuration's folder. Files with secrets must not be reada
 (chmod 600). Durations are written like ` + "`500ms`, `10s`, `2m`" + `, bit rates like ` + "`100k`, `20M`, `1.5G`" + `.
 Thresholds and the mode can be changed at run time; what was set there is kept and wins over the file.
 
-A whole example is in [examples/mpbox.yaml](../examples/mpbox.yaml). The smallest one that steers:
+A whole example is in [examples/mpbox.yaml](../examples/mpbox.yaml); one that reads mirror ports, without
+any bridge, in [examples/mirror.yaml](../examples/mirror.yaml). The smallest one that steers:
 
 ` + "```yaml" + `
 instance: lab
