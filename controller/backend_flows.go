@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -206,7 +207,7 @@ func (r *flowReader) Subflows(_ context.Context, q api.Query) (api.Page[api.Subf
 	r.tap.mu.Unlock()
 	for i := range orphans {
 		o := &orphans[i]
-		c := detector.Connection{Token: o.Token, Scope: o.Scope, VPN: r.flows.places.place(o.ToServer.Ingress).VPN}
+		c := detector.Connection{Token: o.Token, Scope: o.Scope, VPN: r.vpnOf(&o.Subflow)}
 		s := r.subflow(view, &c, &o.Subflow)
 		s.Connection = ""
 		if (q.State == "" || s.State == q.State) && (q.VPN == "" || s.VPN == q.VPN) && !s.Since.Before(q.Since) {
@@ -214,6 +215,12 @@ func (r *flowReader) Subflows(_ context.Context, q api.Query) (api.Page[api.Subf
 		}
 	}
 	return p, nil
+}
+
+// vpnOf gives the VPN of an orphan: that of where it was seen.
+func (r *flowReader) vpnOf(s *detector.Subflow) string {
+	p := r.flows.places
+	return cmp.Or(p.place(s.ToServer.Ingress).VPN, p.place(s.ToClient.Egress).VPN, p.place(s.ToClient.Ingress).VPN, p.place(s.ToServer.Egress).VPN)
 }
 
 func (r *flowReader) Bindings(_ context.Context, q api.Query) (api.Page[api.Binding], error) {

@@ -19,6 +19,7 @@ type network struct {
 	cfg      *config.Config
 	manager  *tunnelmanager.Manager
 	registry *datapath.Registry
+	mirrors  []*mirror
 }
 
 var _ api.NetworkReader = (*network)(nil)
@@ -46,6 +47,14 @@ func (n *network) Datapaths(context.Context) ([]api.Datapath, error) {
 			}
 		}
 		out = append(out, d)
+	}
+	return out, nil
+}
+
+func (n *network) Mirrors(context.Context) ([]api.Mirror, error) {
+	var out []api.Mirror
+	for _, m := range n.mirrors {
+		out = append(out, m.view())
 	}
 	return out, nil
 }

@@ -31,6 +31,7 @@ type Controller struct {
 	store    *store.Store
 	places   *places
 	tap      *tap
+	mirrors  []*mirror
 	flows    *flows
 	registry *datapath.Registry
 	manager  *tunnelmanager.Manager
@@ -45,6 +46,7 @@ type Controller struct {
 // network: a PE or bridge that is not there is Run's matter.
 func New(cfg *config.Config, version string, log *zap.Logger) (c *Controller, err error) {
 	c = &Controller{cfg: cfg, log: log, version: version, places: newPlaces(cfg), broker: api.NewBroker(4096)}
+	c.mirrors = newMirrors(cfg, c.places)
 	if c.store, err = store.Open(cfg.Store.Path); err != nil {
 		return nil, err
 	}
@@ -88,6 +90,12 @@ func (c *Controller) buildTap() error {
 			c.log.Info("datapath", zap.String("dpid", datapath.DPIDString(dpid)), zap.String("bridge", name), zap.Stringer("state", state), zap.String("reason", reason))
 			c.broker.Publish(api.Event{Type: "datapath", Action: "changed", Subject: datapath.DPIDString(dpid), State: state.String()})
 		},
+	}
+	for _, m := range c.mirrors {
+		m.tap, m.log = c.tap, c.log
+		m.changed = func(v api.Mirror) {
+			c.broker.Publish(api.Event{Type: "mirror", Action: "changed", Subject: v.Name, State: v.State, Data: v})
+		}
 	}
 	for i := range cfg.PEs {
 		if cfg.PEs[i].Steer == string(tunnelmanager.SteerClass) {
@@ -151,11 +159,11 @@ func (c *Controller) buildManager() error {
 func (c *Controller) buildAPI() error {
 	cfg := c.cfg
 	ctl := &control{manager: c.manager}
-	c.system = &system{started: time.Now(), cfg: cfg, version: c.version, tap: c.tap, registry: c.registry, manager: c.manager, broker: c.broker}
-	m := &metrics{tap: c.tap, registry: c.registry, manager: c.manager}
+	c.system = &system{started: time.Now(), cfg: cfg, version: c.version, tap: c.tap, registry: c.registry, mirrors: c.mirrors, manager: c.manager, broker: c.broker}
+	m := &metrics{tap: c.tap, registry: c.registry, mirrors: c.mirrors, manager: c.manager}
 	o := api.Options{
 		TokensFile: cfg.API.TokensFile, Version: c.version, Metrics: m.handler(), Log: c.log,
-		Backend: api.Backend{Flows: c.reader, Network: &network{cfg: cfg, manager: c.manager, registry: c.registry}, Plans: ctl, Control: ctl, System: c.system},
+		Backend: api.Backend{Flows: c.reader, Network: &network{cfg: cfg, manager: c.manager, registry: c.registry, mirrors: c.mirrors}, Plans: ctl, Control: ctl, System: c.system},
 	}
 	for _, l := range cfg.API.Listen {
 		o.Listen = append(o.Listen, string(l))
@@ -181,6 +189,9 @@ func (c *Controller) Run(ctx context.Context) error {
 		}
 		c.log.Info("listening for bridges", zap.String("address", string(where)))
 		g.Go(func() error { return server.Serve(ctx, l) })
+	}
+	for _, m := range c.mirrors {
+		g.Go(func() error { return m.run(ctx) })
 	}
 	g.Go(func() error { return c.flows.run(ctx) })
 	g.Go(func() error { return c.manager.Run(ctx) })

@@ -231,22 +231,17 @@ func (p *places) place(id detector.PlaceID) detector.Place {
 // byPrefix gives the attachment whose longest prefix holds an address; "" where
 // none or more than one does.
 func (p *places) byPrefix(scope string, a netip.Addr) string {
-	best, bits, unique := "", -1, false
-	for _, name := range sortedKeys(p.attachments) {
-		at := p.attachments[name]
-		if p.scope(at.VPN) != scope {
-			continue
+	best, bits := "", -1
+	for _, x := range p.prefixes[scope] {
+		switch {
+		case x.Bits() < bits:
+			return best
+		case !x.Contains(a):
+		case bits < 0:
+			best, bits = x.attachment, x.Bits()
+		case x.attachment != best:
+			return ""
 		}
-		for _, pre := range at.Prefixes {
-			if !pre.Contains(a) || pre.Bits() < bits {
-				continue
-			}
-			unique = pre.Bits() > bits || name == best
-			best, bits = name, pre.Bits()
-		}
-	}
-	if !unique {
-		return ""
 	}
 	return best
 }

@@ -17,6 +17,7 @@ import (
 type metrics struct {
 	tap      *tap
 	registry *datapath.Registry
+	mirrors  []*mirror
 	manager  *tunnelmanager.Manager
 }
 
@@ -44,6 +45,11 @@ var (
 	mPunts       = desc("datapath_punts_total", "Packets that a datapath sent.", "dpid")
 	mPuntDrops   = desc("datapath_dropped_total", "Punts that were not delivered, by reason.", "dpid", "reason")
 	mDPState     = desc("datapath_up", "1 while a datapath's session is up.", "dpid")
+	mFrames      = desc("mirror_frames_total", "Frames read from a mirror port, behind the kernel's filter.", "mirror")
+	mMirrored    = desc("mirror_handshakes_total", "Frames read from a mirror port that are SYN or SYN/ACK.", "mirror")
+	mMirrorDrops = desc("mirror_dropped_total", "Frames of a mirror port that tell nothing: dropped by the kernel for want of room, not ERSPAN, of no attachment.", "mirror", "reason")
+	mUndirected  = desc("mirror_undirected_total", "Frames of a mirror port of which it could not be told which way they went.", "mirror")
+	mMirrorUp    = desc("mirror_up", "1 while a mirror port is read and has link.", "mirror")
 	mBindings    = desc("bindings", "Flows put onto LSPs, by state.", "state")
 	mDemands     = desc("demands", "Demands, by state.", "state")
 	mLSPs        = desc("lsps", "LSPs that PEs report, by PE, owner and state.", "pe", "owned", "state")
@@ -68,6 +74,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.tap.mu.Unlock()
 	collectDetector(ch, &s)
 	m.collectDatapaths(ch)
+	m.collectMirrors(ch)
 	m.collectManager(ch)
 }
 
@@ -156,6 +163,22 @@ func (m *metrics) collectDatapaths(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(mPuntDrops, prometheus.CounterValue, float64(n), dpid, reason)
 		}
 		ch <- prometheus.MustNewConstMetric(mDPState, prometheus.GaugeValue, boolGauge(s.State != datapath.Disconnected && s.State != datapath.Refused), dpid)
+	}
+}
+
+func (m *metrics) collectMirrors(ch chan<- prometheus.Metric) {
+	for _, x := range m.mirrors {
+		v := x.view()
+		count := func(d *prometheus.Desc, n uint64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), append([]string{v.Name}, labels...)...)
+		}
+		count(mFrames, v.Frames)
+		count(mMirrored, v.Handshakes)
+		count(mMirrorDrops, v.Dropped, "kernel")
+		count(mMirrorDrops, v.Strange, "not_erspan")
+		count(mMirrorDrops, v.Unplaced, "unplaced")
+		count(mUndirected, v.Undirected)
+		ch <- prometheus.MustNewConstMetric(mMirrorUp, prometheus.GaugeValue, boolGauge(v.State == mirrorListening), v.Name)
 	}
 }
 

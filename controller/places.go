@@ -1,8 +1,11 @@
 package controller
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"mpbox/apps/detector"
 	"mpbox/apps/tunnelmanager"
@@ -17,9 +20,17 @@ type places struct {
 	// attachments by name, for the tunnel manager and the edge.
 	attachments map[string]attachment
 	scopeOf     map[string]string // by VPN
+	// prefixes of all attachments by scope, the longest first.
+	prefixes map[string][]attachedPrefix
 }
 
-// attachment is an attachment with where it is.
+type attachedPrefix struct {
+	netip.Prefix
+	attachment string
+}
+
+// attachment is an attachment with where it is; dpid is 0 for one that no bridge
+// stands at, only a mirror.
 type attachment struct {
 	config.Attachment
 	dpid uint64
@@ -35,7 +46,7 @@ type portPlace struct {
 }
 
 func newPlaces(cfg *config.Config) *places {
-	p := &places{byDatapath: map[uint64]portPlaces{}, attachments: map[string]attachment{}, scopeOf: map[string]string{}}
+	p := &places{byDatapath: map[uint64]portPlaces{}, attachments: map[string]attachment{}, scopeOf: map[string]string{}, prefixes: map[string][]attachedPrefix{}}
 	for _, v := range cfg.VPNs {
 		p.scopeOf[v.Name] = v.Scope
 	}
@@ -43,14 +54,40 @@ func newPlaces(cfg *config.Config) *places {
 		dpid := uint64(b.DPID)
 		p.byDatapath[dpid] = portPlaces{}
 		for _, a := range b.Attachments {
-			p.attachments[a.Name] = attachment{a, dpid}
+			ce, pe := p.attach(a, dpid)
 			var tags [2]uint16
 			copy(tags[:], a.VLAN)
-			p.add(dpid, a.CEPort, tags, detector.Place{Name: a.Name + "/ce", Attachment: a.Name, Side: detector.CE, Scope: p.scope(a.VPN), VPN: a.VPN, PE: a.PE})
-			p.add(dpid, a.PEPort, tags, detector.Place{Name: a.Name + "/pe", Attachment: a.Name, Side: detector.PE, Scope: p.scope(a.VPN), VPN: a.VPN, PE: a.PE})
+			p.byDatapath[dpid].set(a.CEPort, tags, ce)
+			p.byDatapath[dpid].set(a.PEPort, tags, pe)
 		}
 	}
+	for i := range cfg.Mirrors {
+		for j := range cfg.Mirrors[i].Attachments {
+			if a := &cfg.Mirrors[i].Attachments[j]; a.Described() {
+				p.attach(a.Attachment(), 0)
+			}
+		}
+	}
+	for _, list := range p.prefixes {
+		slices.SortStableFunc(list, func(a, b attachedPrefix) int { return cmp.Compare(b.Bits(), a.Bits()) })
+	}
 	return p
+}
+
+// attach makes an attachment known, and the places of its two sides.
+func (p *places) attach(a config.Attachment, dpid uint64) (ce, pe detector.PlaceID) {
+	p.attachments[a.Name] = attachment{a, dpid}
+	scope := p.scope(a.VPN)
+	for _, pre := range a.Prefixes {
+		p.prefixes[scope] = append(p.prefixes[scope], attachedPrefix{pre, a.Name})
+	}
+	ce, pe = p.add(a, "ce", detector.CE), p.add(a, "pe", detector.PE)
+	return ce, pe
+}
+
+func (p *places) add(a config.Attachment, what string, side detector.Side) detector.PlaceID {
+	p.list = append(p.list, detector.Place{Name: a.Name + "/" + what, Attachment: a.Name, Side: side, Scope: p.scope(a.VPN), VPN: a.VPN, PE: a.PE})
+	return detector.PlaceID(len(p.list) - 1)
 }
 
 // peSide gives the PE-facing port of the attachment of which id is the CE's side, and
@@ -73,26 +110,24 @@ func (p *places) scope(vpn string) string {
 	return vpn
 }
 
-func (p *places) add(dpid uint64, port uint32, tags [2]uint16, pl detector.Place) {
-	id := detector.PlaceID(len(p.list))
-	p.list = append(p.list, pl)
-	p.byDatapath[dpid].set(port, tags, id)
+func (m portPlaces) set(port uint32, tags [2]uint16, id detector.PlaceID) {
+	if m[port] == nil {
+		m[port] = newPortPlace()
+	}
+	m[port].set(tags, id)
 }
 
-func (m portPlaces) set(port uint32, tags [2]uint16, id detector.PlaceID) {
-	pp := m[port]
-	if pp == nil {
-		pp = &portPlace{untagged: detector.NoPlace}
-		m[port] = pp
-	}
+func newPortPlace() *portPlace { return &portPlace{untagged: detector.NoPlace} }
+
+func (p *portPlace) set(tags [2]uint16, id detector.PlaceID) {
 	if tags == [2]uint16{} {
-		pp.untagged = id
+		p.untagged = id
 		return
 	}
-	if pp.tagged == nil {
-		pp.tagged = map[[2]uint16]detector.PlaceID{}
+	if p.tagged == nil {
+		p.tagged = map[[2]uint16]detector.PlaceID{}
 	}
-	pp.tagged[tags] = id
+	p.tagged[tags] = id
 }
 
 // of gives the place of a frame that came in at the port.
@@ -103,7 +138,11 @@ func (p *portPlace) of(frame []byte) detector.PlaceID {
 	if p.tagged == nil {
 		return p.untagged
 	}
-	tags := vlanTags(frame)
+	return p.by(vlanTags(frame))
+}
+
+// by gives the place of a frame with these tags.
+func (p *portPlace) by(tags [2]uint16) detector.PlaceID {
 	if tags == [2]uint16{} {
 		return p.untagged
 	}
@@ -147,7 +186,7 @@ func (p *places) managerAttachments() []tunnelmanager.Attachment {
 	var out []tunnelmanager.Attachment
 	for _, name := range sortedKeys(p.attachments) {
 		a := p.attachments[name]
-		out = append(out, tunnelmanager.Attachment{Name: a.Name, VPN: a.VPN, PE: a.PE, Interface: a.PEInterface, Prefixes: a.Prefixes})
+		out = append(out, tunnelmanager.Attachment{Name: a.Name, VPN: a.VPN, PE: a.PE, Interface: a.PEInterface, Prefixes: a.Prefixes, NoBridge: a.dpid == 0})
 	}
 	return out
 }

@@ -20,6 +20,7 @@ type system struct {
 	version   string
 	tap       *tap
 	registry  *datapath.Registry
+	mirrors   []*mirror
 	manager   *tunnelmanager.Manager
 	broker    *api.Broker
 	started   time.Time
@@ -41,6 +42,11 @@ func (s *system) Status(context.Context) (api.Status, error) {
 	for _, d := range s.registry.Snapshot() {
 		if d.State != datapath.Disconnected && d.State != datapath.Refused {
 			o.Datapaths++
+		}
+	}
+	for _, m := range s.mirrors {
+		if m.view().State == mirrorListening {
+			o.Mirrors++
 		}
 	}
 	for i := range view.PEs {

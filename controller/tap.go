@@ -11,7 +11,7 @@ import (
 	"mpbox/southbound/openflow"
 )
 
-// tap brings punts to the detector. It owns the Tracker: every use of it holds mu.
+// tap brings punts, and the frames of mirrors, to the detector. It owns the Tracker: every use of it holds mu.
 // The sessions' readers call Punts; nothing is queued, so a switch that sends more
 // than can be read is slowed by TCP, and its own meters drop.
 type tap struct {
@@ -62,6 +62,16 @@ func (t *tap) Punts(s *openflow.Session, at int64, batch []openflow.Punt) {
 		}
 		frames = append(frames, detector.Frame{At: at, Place: place.of(p.Frame), Data: p.Frame})
 	}
+	t.observeFrames(frames)
+	t.batch = frames
+	t.mu.Unlock()
+	if t.events {
+		t.wake()
+	}
+}
+
+// observeFrames gives frames to the detector; mu is held. It keeps none of them.
+func (t *tap) observeFrames(frames []detector.Frame) {
 	t.tracker.ObserveFrames(frames)
 	if t.dscps != nil {
 		for i := range frames {
@@ -70,12 +80,7 @@ func (t *tap) Punts(s *openflow.Session, at int64, batch []openflow.Punt) {
 			}
 		}
 	}
-	clear(frames) // the read buffer is the session's
-	t.batch = frames
-	t.mu.Unlock()
-	if t.events {
-		t.wake()
-	}
+	clear(frames) // the read buffer is the source's
 }
 
 func (t *tap) wake() {

@@ -178,10 +178,14 @@ func (t *Tracker) viewConn(k ref, c *connection) Connection {
 		r = s.next
 	}
 	slices.Reverse(v.Subflows)
-	for i := range v.Subflows {
-		s := &v.Subflows[i]
-		if in := s.ToServer.Ingress; v.VPN == "" && in != NoPlace {
-			v.VPN = t.places[in].VPN
+	// That of the client; where it is not tapped, that of where packets were seen.
+	for which := 0; which < 4 && v.VPN == ""; which++ {
+		for i := range v.Subflows {
+			s := &v.Subflows[i]
+			at := [4]PlaceID{s.ToServer.Ingress, s.ToClient.Egress, s.ToClient.Ingress, s.ToServer.Egress}[which]
+			if v.VPN == "" && at != NoPlace {
+				v.VPN = t.places[at].VPN
+			}
 		}
 	}
 	if c.initial != 0 {

@@ -66,6 +66,17 @@ func (d *desired) rule(b *Binding, r desiredRule) {
 	b.rules = append(b.rules, r.ID)
 }
 
+func count(b *Binding) EdgeRule {
+	return EdgeRule{Attachment: b.Flow.Ingress, Src: b.Flow.Src, Dst: b.Flow.Dst}
+}
+
+// counted has a binding's flow counted where it enters, if a bridge stands there.
+func (d *desired) counted(b *Binding, ingress Attachment) {
+	if !ingress.NoBridge {
+		d.rule(b, desiredRule{EdgeRule: count(b)})
+	}
+}
+
 // desireInput is what desire works from.
 type desireInput struct {
 	owner       string
@@ -153,29 +164,35 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 		Default: in.isDefault(pair, lsp), Steer: in.steer[pair.Ingress], State: BindingPending,
 	}
 	d.bindings[b.Name] = b
-	count := EdgeRule{Attachment: f.Ingress, Src: f.Src, Dst: f.Dst}
+	at := in.attachments[f.Ingress]
 	if b.Default {
-		d.rule(b, desiredRule{EdgeRule: count})
+		d.counted(b, at)
 		return
 	}
-	at := in.attachments[f.Ingress]
 	if b.Steer != SteerClass {
 		b.FTN, b.FEC = b.Name, topology.FEC{
 			Interface: at.Interface, Protocol: protoTCP,
 			Src: host(f.Src.Addr()), Dst: host(f.Dst.Addr()), SrcPort: f.Src.Port(), DstPort: f.Dst.Port(),
 		}
 		put(d.ftns, b.PE, b.FTN, topology.FTN{Name: b.FTN, LSP: lsp, FEC: b.FEC})
-		d.rule(b, desiredRule{EdgeRule: count})
+		d.counted(b, at)
 		return
 	}
+	for _, a := range []Attachment{at, in.attachments[f.Egress]} {
+		if a.NoBridge {
+			b.State, b.Reason = BindingFailed, "class steering needs an edge bridge at "+a.Name+", to mark packets: use ftn"
+			d.counted(b, at)
+			return
+		}
+	}
 	if !in.classes.has(pair, lsp) && !in.read(b.PE) {
-		d.rule(b, desiredRule{EdgeRule: count})
+		d.counted(b, at)
 		return
 	}
 	dscp, ok := in.classes.get(pair, lsp, func(q plan.Pair) bool { return shareNetwork(in.attachments, pair, q) })
 	if !ok {
 		b.State, b.Reason = BindingFailed, fmt.Sprintf("all %d classes between %s and %s are in use", len(classValues), pair.Ingress, pair.Egress)
-		d.rule(b, desiredRule{EdgeRule: count})
+		d.counted(b, at)
 		return
 	}
 	b.Class = dscp
@@ -191,7 +208,7 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 	if len(needs) == 0 {
 		b.State, b.Reason = BindingFailed, fmt.Sprintf("class steering needs the prefixes behind %s: set prefixes of attachment %s", pair.Egress, f.Egress)
 	}
-	mark := count
+	mark := count(b)
 	mark.Mark, mark.DSCP = len(needs) > 0, dscp
 	// The far edge gives the customer its own DSCP back, before anything is marked.
 	restore := EdgeRule{Attachment: f.Egress, FromPE: true, Src: f.Src, Dst: f.Dst, Mark: true, DSCP: f.DSCP}

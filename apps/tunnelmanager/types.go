@@ -42,6 +42,9 @@ type Attachment struct {
 	PE, Interface string
 	// Prefixes are the customer's networks at this attachment.
 	Prefixes []netip.Prefix
+	// NoBridge: no edge bridge stands there, so that nothing counts or marks its
+	// flows; a binding is then verified by the PE's state alone.
+	NoBridge bool
 }
 
 // PE is what the manager knows of a router before it has asked it anything.

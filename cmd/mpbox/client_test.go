@@ -67,6 +67,10 @@ func (f *fakeBox) Datapaths(context.Context) ([]api.Datapath, error) {
 	return []api.Datapath{{DPID: "0000000000000001", Name: "edge1", Connected: true, Attachments: []api.Attachment{{Name: "edge1-a", VLAN: []uint16{10, 20}}}}}, nil
 }
 
+func (f *fakeBox) Mirrors(context.Context) ([]api.Mirror, error) {
+	return []api.Mirror{{Name: "span1", Interface: "ens5", State: "lost", Frames: 17, Error: &api.Problem{Step: "listen", Detail: "no such interface", Remedy: "create it"}}}, nil
+}
+
 func (f *fakeBox) PEs(context.Context) ([]api.PE, error) {
 	return []api.PE{{Name: "pe1", RouterID: "10.255.0.1", Error: &api.Problem{Step: "connect", Detail: "wrong password", Remedy: "set snmp.auth_password"}}}, nil
 }
@@ -178,6 +182,7 @@ func TestClients(t *testing.T) {
 		{"pe", 0, []string{"wrong password (set snmp.auth_password)"}},
 		{"pe show 10.255.0.1", 0, []string{"what to do", "set snmp.auth_password"}},
 		{"tap", 0, []string{"edge1"}},
+		{"tap mirrors", 0, []string{"span1", "lost", "17", "no such interface", "create it"}},
 		{"tap show edge1", 0, []string{"edge1-a", "10.20"}},
 		{"threshold", 0, []string{"min_connections", "500ms"}},
 		{"threshold set min-connections=3 settle=2s", 0, []string{"2s"}},

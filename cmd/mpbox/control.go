@@ -91,7 +91,7 @@ func newStatusCmd() *cobra.Command {
 				return orJSON(cmd, err, s)
 			}
 			return printPairs(cmd.OutOrStdout(), pair{"instance", s.Instance}, pair{"version", s.Version}, pair{"mode", s.Mode}, pair{"running", age(s.Started)},
-				pair{"edge bridges", strconv.Itoa(s.Datapaths)}, pair{"PEs", strconv.Itoa(s.PEs)}, pair{"connections", strconv.Itoa(s.Connections)}, pair{"subflows", strconv.Itoa(s.Subflows)},
+				pair{"edge bridges", strconv.Itoa(s.Datapaths)}, pair{"mirrors", strconv.Itoa(s.Mirrors)}, pair{"PEs", strconv.Itoa(s.PEs)}, pair{"connections", strconv.Itoa(s.Connections)}, pair{"subflows", strconv.Itoa(s.Subflows)},
 				pair{"orphans", strconv.Itoa(s.Orphans)}, pair{"bindings", strconv.Itoa(s.Bindings)}, pair{"LSPs", strconv.Itoa(s.LSPs)})
 		},
 	}

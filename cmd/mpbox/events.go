@@ -48,7 +48,7 @@ func newEventsCmd() *cobra.Command {
 	}
 	c.addFlags(cmd)
 	f := cmd.Flags()
-	f.StringSliceVar(&types, "type", nil, "only these: connection, subflow, binding, datapath, pe, lsp, topology, demand, plan, threshold, mode, change")
+	f.StringSliceVar(&types, "type", nil, "only these: connection, subflow, binding, datapath, mirror, pe, lsp, topology, demand, plan, threshold, mode, change")
 	f.StringVar(&vpn, "vpn", "", "only those of this VPN")
 	f.StringVar(&pe, "pe", "", "only those that concern this PE")
 	f.IntVar(&count, "count", 0, "end after so many; 0: go on")

@@ -20,24 +20,38 @@ func newTapCmd() *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "tap",
-		Short: "Edge bridges: their sessions, attachments and what they punt",
+		Short: "Where handshakes are tapped: edge bridges and mirror ports",
 		Example: `  mpbox tap list
   mpbox tap show edge1
+  mpbox tap mirrors
   # Keep bridges forwarding while there is no controller
   mpbox tap guard --help`,
 		Args: cobra.NoArgs,
 		RunE: list,
 	}
 	listCmd := &cobra.Command{Use: "list", Short: "Edge bridges", Args: cobra.NoArgs, RunE: list, Example: "  mpbox tap list --state lost"}
-	l.addFlags(cmd, "vpn", "pe", "state")
-	l.addFlags(listCmd, "vpn", "pe", "state")
+	mirrors := &cobra.Command{Use: "mirrors", Short: "Mirror ports", Args: cobra.NoArgs, Example: "  mpbox tap mirrors --state lost",
+		RunE: func(cmd *cobra.Command, _ []string) error { return listMirrors(cmd, c, *l) }}
+	for _, x := range []*cobra.Command{cmd, listCmd, mirrors} {
+		l.addFlags(x, "vpn", "pe", "state")
+	}
 	show := &cobra.Command{Use: "show DPID|NAME", Short: "One edge bridge with its attachments", Args: cobra.ExactArgs(1), Example: "  mpbox tap show edge1",
 		RunE: func(cmd *cobra.Command, args []string) error { return showTap(cmd, c, args[0]) }}
-	for _, x := range []*cobra.Command{cmd, listCmd, show} { // guard asks no mpbox
+	for _, x := range []*cobra.Command{cmd, listCmd, show, mirrors} { // guard asks no mpbox
 		c.flags(x.Flags())
 	}
-	cmd.AddCommand(listCmd, show, newTapGuardCmd())
+	cmd.AddCommand(listCmd, show, mirrors, newTapGuardCmd())
 	return cmd
+}
+
+func listMirrors(cmd *cobra.Command, c *client, l listFlags) error {
+	return showList(cmd, c, "/v1/mirrors", l, []string{"name", "interface", "state", "since", "attachments", "frames", "handshakes", "dropped", "unplaced", "undirected", "error"}, func(m api.Mirror) [][]string {
+		row := []string{m.Name, m.Interface, m.State, age(m.Since), strconv.Itoa(len(m.Attachments))}
+		for _, n := range []uint64{m.Frames, m.Handshakes, m.Dropped + m.Strange, m.Unplaced, m.Undirected} {
+			row = append(row, strconv.FormatUint(n, 10))
+		}
+		return [][]string{append(row, problemText(m.Error))}
+	})
 }
 
 func showTap(cmd *cobra.Command, c *client, name string) error {

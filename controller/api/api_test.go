@@ -92,6 +92,10 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v1/explain/none", "/v1/explain/{id}", "", 404, "not found"},
 		{"GET", "/v1/datapaths", "/v1/datapaths", "", 200, `"edge2"`},
 		{"GET", "/v1/datapaths?pe=pe1", "/v1/datapaths", "", 200, `"edge1"`},
+		{"GET", "/v1/mirrors", "/v1/mirrors", "", 200, `"handshakes":4`},
+		{"GET", "/v1/mirrors?pe=pe2", "/v1/mirrors", "", 200, `"items":[{"name":"span2"`},
+		{"GET", "/v1/mirrors?state=lost", "/v1/mirrors", "", 200, `"items":[{"name":"span2"`},
+		{"GET", "/v1/mirrors?state=gone", "/v1/mirrors", "", 422, "listening, down, lost"},
 		{"GET", "/v1/pes", "/v1/pes", "", 200, `"sets_sent":7`},
 		{"GET", "/v1/pes?state=unreachable", "/v1/pes", "", 200, `"name":"pe2"`},
 		{"GET", "/v1/lsps?state=down", "/v1/lsps", "", 200, `"no path"`},
@@ -215,7 +219,7 @@ func TestDescription(t *testing.T) {
 	if !strings.HasPrefix(doc.OpenAPI, "3.1") || doc.Info.Title != "mpbox" || doc.Info.Version != "1.2.3" {
 		t.Errorf("%+v", doc.Info)
 	}
-	for _, p := range []string{"/v1/connections", "/v1/connections/{id}", "/v1/subflows", "/v1/bindings", "/v1/datapaths", "/v1/pes", "/v1/lsps", "/v1/topology",
+	for _, p := range []string{"/v1/connections", "/v1/connections/{id}", "/v1/subflows", "/v1/bindings", "/v1/datapaths", "/v1/mirrors", "/v1/pes", "/v1/lsps", "/v1/topology",
 		"/v1/demands", "/v1/plans", "/v1/plans/{id}", "/v1/plans/{id}/approve", "/v1/thresholds", "/v1/mode", "/v1/changes", "/v1/explain/{id}", "/v1/events", "/v1/status"} {
 		ops := doc.Paths[p]
 		delete(doc.Paths, p)

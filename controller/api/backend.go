@@ -29,9 +29,10 @@ type FlowReader interface {
 	Explain(ctx context.Context, connection string) (Explanation, error)
 }
 
-// NetworkReader tells about switches, routers, LSPs and topology.
+// NetworkReader tells about switches, mirror ports, routers, LSPs and topology.
 type NetworkReader interface {
 	Datapaths(ctx context.Context) ([]Datapath, error)
+	Mirrors(ctx context.Context) ([]Mirror, error)
 	PEs(ctx context.Context) ([]PE, error)
 	LSPs(ctx context.Context, q Query) (Page[LSP], error)
 	Topology(ctx context.Context) (Topology, error)

@@ -22,7 +22,7 @@ const (
 )
 
 type eventsInput struct {
-	Type   []string `query:"type" doc:"Only events of these types, comma separated" enum:"connection,subflow,binding,datapath,pe,lsp,topology,demand,plan,threshold,mode,change"`
+	Type   []string `query:"type" doc:"Only events of these types, comma separated" enum:"connection,subflow,binding,datapath,mirror,pe,lsp,topology,demand,plan,threshold,mode,change"`
 	VPN    string   `query:"vpn" doc:"Only events of this VPN"`
 	PE     string   `query:"pe" doc:"Only events that concern this PE"`
 	LastID string   `header:"Last-Event-ID" doc:"Go on after this event"`

@@ -119,6 +119,15 @@ func (f *fake) Datapaths(context.Context) ([]Datapath, error) {
 	}, nil
 }
 
+func (f *fake) Mirrors(context.Context) ([]Mirror, error) {
+	return []Mirror{
+		{Name: "span1", Interface: "ens5", ThirdACK: true, State: "listening", Since: t0, Frames: 9, Handshakes: 4,
+			Attachments: []MirrorAttachment{{Name: "edge1-a", Direction: "prefixes", VPN: "red", PE: "pe1"}}},
+		{Name: "span2", Interface: "ens6", ERSPAN: true, State: "lost", Since: t0, Error: &Problem{Step: "listen", Detail: "no such interface", At: t0},
+			Attachments: []MirrorAttachment{{Name: "edge2-a", Direction: "header", Session: 7, VLAN: []uint16{5}, VPN: "blue", PE: "pe2"}}},
+	}, nil
+}
+
 func (f *fake) PEs(context.Context) ([]PE, error) {
 	return []PE{
 		{Name: "pe1", RouterID: "10.255.0.1", Driver: "snmp", Steer: "ftn", Reachable: true, LastRead: t0, LSPs: 2, SetsSent: 7},

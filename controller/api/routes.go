@@ -89,6 +89,23 @@ func (s *Server) networkRoutes() {
 					}))
 			}), nil
 		})
+	list(s, huma.Operation{OperationID: "list-mirrors", Path: "/v1/mirrors", Tags: tags, Summary: "Mirror ports that handshakes are read from"}, []string{"listening", "down", "lost"},
+		func(ctx context.Context, q Query) (Page[Mirror], error) {
+			if s.backend.Network == nil {
+				return Page[Mirror]{}, errNotYet
+			}
+			all, err := s.backend.Network.Mirrors(ctx)
+			if err != nil {
+				return Page[Mirror]{}, err
+			}
+			name := func(m Mirror) string { return m.Name }
+			return Paginate(sortedBy(all, name), q, name, func(m Mirror) bool {
+				return (q.State == "" || m.State == q.State) && !m.Since.Before(q.Since) &&
+					(q.VPN == "" && q.PE == "" || slices.ContainsFunc(m.Attachments, func(a MirrorAttachment) bool {
+						return (q.VPN == "" || a.VPN == q.VPN) && (q.PE == "" || a.PE == q.PE)
+					}))
+			}), nil
+		})
 	list(s, huma.Operation{OperationID: "list-pes", Path: "/v1/pes", Tags: tags, Summary: "Provider edge routers"}, []string{"reachable", "unreachable"},
 		func(ctx context.Context, q Query) (Page[PE], error) {
 			if s.backend.Network == nil {

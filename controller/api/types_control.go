@@ -115,7 +115,7 @@ type Change struct {
 type Event struct {
 	ID      uint64    `json:"id" doc:"Grows; use it as Last-Event-ID"`
 	At      time.Time `json:"at"`
-	Type    string    `json:"type" enum:"connection,subflow,binding,datapath,pe,lsp,topology,demand,plan,threshold,mode,change,lost" doc:"lost: events were missed, read the lists again"`
+	Type    string    `json:"type" enum:"connection,subflow,binding,datapath,mirror,pe,lsp,topology,demand,plan,threshold,mode,change,lost" doc:"lost: events were missed, read the lists again"`
 	Action  string    `json:"action" enum:"added,changed,removed"`
 	Subject string    `json:"subject" doc:"Id or name of the object"`
 	VPN     string    `json:"vpn,omitempty"`
@@ -131,6 +131,7 @@ type Status struct {
 	Mode        string    `json:"mode" enum:"observe,suggest,auto"`
 	Started     time.Time `json:"started"`
 	Datapaths   int       `json:"datapaths" doc:"Connected"`
+	Mirrors     int       `json:"mirrors" doc:"Listening"`
 	Connections int       `json:"connections"`
 	Subflows    int       `json:"subflows"`
 	Orphans     int       `json:"orphans" doc:"Joins whose connection is not known yet"`

@@ -38,6 +38,35 @@ type Tap struct {
 	Metered  bool   `json:"metered" doc:"The switch limits punts by itself"`
 }
 
+// Mirror is a port that a switch copies frames to, for handshakes to be read there.
+type Mirror struct {
+	Name        string                 `json:"name"`
+	Interface   string                 `json:"interface"`
+	ERSPAN      bool                   `json:"erspan" doc:"The copies come in ERSPAN"`
+	ThirdACK    bool                   `json:"third_ack" doc:"Third packets of MPTCP handshakes are read too"`
+	State       string                 `json:"state" enum:"listening,down,lost" doc:"down: the interface has no link. lost: it is not there, or cannot be read; it is tried again"`
+	Since       time.Time              `json:"since" doc:"When it came into this state"`
+	Attachments List[MirrorAttachment] `json:"attachments"`
+	Frames      uint64                 `json:"frames" doc:"Frames that the kernel's filter let through and that were read: SYN, SYN/ACK, FIN, RST, third ACKs"`
+	Handshakes  uint64                 `json:"handshakes" doc:"Of these, SYN and SYN/ACK, of MPTCP or not"`
+	Dropped     uint64                 `json:"dropped" doc:"Frames that passed the filter and that the kernel dropped for want of room"`
+	Strange     uint64                 `json:"strange" doc:"Frames that were not ERSPAN where that was expected"`
+	Unplaced    uint64                 `json:"unplaced" doc:"Frames read of a VLAN or session that no attachment has"`
+	Undirected  uint64                 `json:"undirected" doc:"Frames read of which it could not be told which way they went: their connections are found, not steered"`
+	Error       *Problem               `json:"error,omitempty"`
+}
+
+// MirrorAttachment is an attachment whose frames are copied to a mirror port.
+type MirrorAttachment struct {
+	Name        string       `json:"name"`
+	Direction   string       `json:"direction" enum:"prefixes,from_ce,to_ce,header" doc:"What tells which way a frame went"`
+	VLAN        List[uint16] `json:"vlan" doc:"Outer, then inner VLAN id; empty for untagged"`
+	Session     uint16       `json:"session,omitempty" doc:"ERSPAN session; absent: any"`
+	VPN         string       `json:"vpn"`
+	PE          string       `json:"pe,omitempty"`
+	PEInterface string       `json:"pe_interface,omitempty"`
+}
+
 // PE is a provider edge router.
 type PE struct {
 	Name      string    `json:"name"`

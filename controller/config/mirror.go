@@ -89,7 +89,7 @@ func (k *checker) mirrors(attachments *attachments) {
 // mirroredPE: marks are set by an edge bridge, and here is none.
 func (k *checker) mirroredPE(a *MirrorAttachment, at []string) {
 	for _, p := range k.c.PEs {
-		if p.Name == a.PE && p.Steer != "" && p.Steer != "ftn" {
+		if p.Name == a.PE && p.Steer == "class" {
 			k.fail(at, "set steer: ftn of that PE, or describe the attachment at a bridge",
 				"attachment %s: PE %s steers by %s, which needs an edge bridge", a.Name, p.Name, p.Steer)
 		}
