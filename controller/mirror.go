@@ -232,7 +232,9 @@ func (m *mirror) place(f *capture.Frame, n *mirrorCounts) detector.PlaceID {
 	}
 	e := m.entry(f)
 	if e == nil {
-		n.unplaced++
+		if tcp {
+			n.unplaced++
+		}
 		return detector.NoPlace
 	}
 	side := detector.SideUnknown
@@ -253,7 +255,7 @@ func (m *mirror) place(f *capture.Frame, n *mirrorCounts) detector.PlaceID {
 			side = m.sideOf(e, &v)
 		}
 	}
-	if side == detector.SideUnknown {
+	if tcp && side == detector.SideUnknown {
 		n.undirected++
 	}
 	return e.places[side]

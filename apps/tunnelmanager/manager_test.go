@@ -3,6 +3,7 @@ package tunnelmanager
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -337,4 +338,44 @@ func TestReroutedDefaultIsMovedAtOnce(t *testing.T) {
 			t.Errorf("disjointness %v, %s: %s, bindings %v", d.Achieved, d.State, d.Reason, got)
 		}
 	})
+}
+
+// Where no bridge stands, nothing counts a flow: the PE's state verifies its binding.
+// Class steering has nobody to mark packets there, and says so.
+func TestAttachmentWithoutBridge(t *testing.T) {
+	for _, tc := range []struct {
+		steer Steer
+		want  map[BindingState]int
+		rules int
+	}{
+		{SteerFTN, map[BindingState]int{BindingVerified: 4}, 2},
+		{SteerClass, map[BindingState]int{BindingVerified: 2, BindingFailed: 2}, 2},
+	} {
+		t.Run(string(tc.steer), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				m, stop := n.start(Auto, tc.steer, nil, func(c *Config) { c.Attachments[1].NoBridge = true })
+				defer stop()
+				m.Put(conn(1, 2))
+				settle(5 * time.Second)
+				if got := states(m); !maps.Equal(got, tc.want) {
+					t.Errorf("bindings: %v, want %v", got, tc.want)
+				}
+				for _, b := range m.View().Bindings {
+					if b.State == BindingFailed && !strings.Contains(b.Reason, "edge bridge at ce2") {
+						t.Errorf("reason: %s", b.Reason)
+					}
+				}
+				edge, _ := n.edge.Rules(t.Context())
+				if len(edge.Rules) != tc.rules {
+					t.Errorf("%d edge rules, want %d", len(edge.Rules), tc.rules)
+				}
+				for _, r := range edge.Rules {
+					if r.Attachment != "ce1" || r.Mark {
+						t.Errorf("edge rule %+v", r)
+					}
+				}
+			})
+		})
+	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -434,7 +435,9 @@ func TestIntegrationLiveCapture(t *testing.T) {
 				}
 				feed(near, frames)
 				for _, f := range frames {
-					mirror(f.Data)
+					if err := mirror(erspan(100, f.Data)); err != nil {
+						t.Errorf("send: %v", err)
+					}
 				}
 			})
 			if err != nil {
@@ -519,8 +522,18 @@ func (n *mptcpNet) within(ns string, f func() error) {
 	}
 }
 
-// sender gives a function that sends frames out of an interface in ERSPAN type II.
-func (n *mptcpNet) sender(ns, dev string) func(frame []byte) {
+var mirrorAddr, collectorAddr = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+
+// erspan puts a frame into ERSPAN type II.
+func erspan(session uint16, frame []byte) []byte {
+	p := binary.BigEndian.AppendUint16([]byte{0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0}, session)
+	p = append(append(p, 0, 0, 0, 0), frame...)
+	out := append(frametest.MAC(0x0800), frametest.IPv4(mirrorAddr, collectorAddr, 47, nil, 0, len(p))...)
+	return append(out, p...)
+}
+
+// sender gives a function that sends frames out of an interface.
+func (n *mptcpNet) sender(ns, dev string) func(frame []byte) error {
 	n.t.Helper()
 	var fd int
 	var index int
@@ -534,12 +547,7 @@ func (n *mptcpNet) sender(ns, dev string) func(frame []byte) {
 		return err
 	})
 	n.t.Cleanup(func() { _ = unix.Close(fd) })
-	mirror, collector := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	return func(frame []byte) {
-		p := append([]byte{0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0, 100, 0, 0, 0, 0}, frame...)
-		out := append(frametest.MAC(0x0800), frametest.IPv4(mirror, collector, 47, nil, 0, len(p))...)
-		if err := unix.Sendto(fd, append(out, p...), 0, &unix.SockaddrLinklayer{Ifindex: index}); err != nil {
-			n.t.Errorf("send: %v", err)
-		}
+	return func(frame []byte) error {
+		return unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: index})
 	}
 }
