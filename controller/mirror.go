@@ -101,11 +101,9 @@ func newMirrors(cfg *config.Config, p *places) []*mirror {
 // told of and opened again when it is back.
 func (m *mirror) run(ctx context.Context) error {
 	for {
-		err := m.read(ctx)
-		if ctx.Err() != nil {
-			return nil
+		if err := m.read(ctx); err != nil {
+			m.become(mirrorLost, err)
 		}
-		m.become(mirrorLost, err)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"mpbox/controller/api"
 	"mpbox/southbound/capture"
@@ -90,10 +91,11 @@ func TestIntegrationMirror(t *testing.T) {
 				n.in(ns, "ip", "mptcp", "limits", "set", "subflows", "8", "add_addr_accepted", "8")
 			}
 			c := n.box(box, fmt.Sprintf(mirrorConfig, n.dir, tc.erspan, tc.attachments))
-			states := c.events("mirror")
+			told := c.events("mirror")
 			// It is not there yet: that is no reason to end.
 			c.mirror("lost")
 			n.mirrorPort(box)
+			told("listening", "lost") // before the stream was open, or after
 			c.mirror("listening")
 			n.copyLinks(tc.copied)
 			server := n.host(n.server, "server")
@@ -124,14 +126,24 @@ func TestIntegrationMirror(t *testing.T) {
 
 			shell(t, "ip", "-n", box, "link", "set", "m1", "down")
 			c.mirror("down")
+			told("down", "")
 			shell(t, "ip", "-n", box, "link", "set", "m1", "up")
 			c.mirror("listening")
+			told("listening", "")
 			oneMore()
 
-			shell(t, "ip", "-n", box, "link", "del", "m1")
-			c.mirror("lost")
-			n.mirrorPort(box)
-			n.copyLinks(tc.copied)
+			if tc.erspan { // away, and back before it was missed
+				shell(t, "ip", "-n", box, "link", "set", "m1", "netns", n.client)
+				shell(t, "ip", "-n", n.client, "link", "set", "m1", "netns", box)
+				shell(t, "ip", "-n", box, "link", "set", "m1", "up")
+			} else {
+				shell(t, "ip", "-n", box, "link", "del", "m1")
+				c.mirror("lost")
+				n.mirrorPort(box)
+				n.copyLinks(tc.copied)
+			}
+			told("lost", "down") // what is deleted goes down first
+			told("listening", "")
 			m := c.mirror("listening")
 			if m.Frames == 0 {
 				t.Error("the counters began anew")
@@ -146,20 +158,6 @@ func TestIntegrationMirror(t *testing.T) {
 				`mpbox_mirror_dropped_total{mirror="span",reason="kernel"} 0`, `mpbox_mptcp_joins_total{result="matched"} 3`} {
 				if text := string(c.get("/metrics")); !strings.Contains(text, line+"\n") {
 					t.Errorf("metrics lack %s", line)
-				}
-			}
-			for _, e := range []struct{ want, before string }{
-				{"listening", "lost"}, // told before the stream was open, or after
-				{"down", ""}, {"listening", ""},
-				{"lost", "down"}, // what is deleted goes down first
-				{"listening", ""},
-			} {
-				got := <-states
-				if got == e.before {
-					got = <-states
-				}
-				if got != e.want {
-					t.Fatalf("event: %s, want %s", got, e.want)
 				}
 			}
 		})
@@ -288,26 +286,43 @@ func (b *boxed) mirror(state string) (m api.Mirror) {
 	return m
 }
 
-// events gives the states in events of a type.
-func (b *boxed) events(kind string) <-chan string {
+// events reads events of a type; told wants the next one to have a state, but for one
+// before it that may be there or not.
+func (b *boxed) events(kind string) (told func(state, before string)) {
 	b.t.Helper()
 	r, err := b.http.Get("http://localhost/v1/events?type=" + kind) //nolint:bodyclose // closed in Cleanup
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	out := make(chan string, 100)
+	states := make(chan string, 100)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer close(out)
 		for in := bufio.NewScanner(r.Body); in.Scan(); {
 			data, ok := strings.CutPrefix(in.Text(), "data: ")
 			var e api.Event
 			if ok && json.Unmarshal([]byte(data), &e) == nil {
-				out <- e.State
+				states <- e.State
 			}
 		}
 	}()
 	b.t.Cleanup(func() { _ = r.Body.Close(); <-done })
-	return out
+	next := func() string {
+		select {
+		case s := <-states:
+			return s
+		case <-time.After(10 * time.Second):
+			return "none"
+		}
+	}
+	return func(state, before string) {
+		b.t.Helper()
+		got := next()
+		if got == before {
+			got = next()
+		}
+		if got != state {
+			b.t.Fatalf("event: %s, want %s", got, state)
+		}
+	}
 }

@@ -81,7 +81,7 @@ func TestIntegrationPage(t *testing.T) {
 	until("the status", "document.getElementById('status').textContent.includes('suggest')")
 	until("nodes and links", "document.querySelectorAll('#topology .node').length === 3 && document.querySelectorAll('#topology line').length === 2")
 	until("a link that is down", "document.querySelectorAll('#topology line.down').length === 1")
-	until("all tables", rows("bindings")+" === 1 && "+rows("lsps")+" === 2 && "+rows("pes")+" === 2 && "+rows("datapaths")+" === 2")
+	until("all tables", rows("bindings")+" === 1 && "+rows("lsps")+" === 2 && "+rows("pes")+" === 2 && "+rows("datapaths")+" === 2 && "+rows("mirrors")+" === 2")
 
 	do(chromedp.Evaluate[chromedp.Void]("document.querySelector('#bindings tbody tr').dispatchEvent(new PointerEvent('pointerenter'))"))
 	until("the binding's route is shown", "document.querySelector('#topology line.on').dataset.link === 'pe1-p1'")

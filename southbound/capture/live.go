@@ -83,7 +83,7 @@ func OpenLive(cfg LiveConfig) (*Live, error) {
 		return nil, fmt.Errorf("open packet socket (needs CAP_NET_RAW): %w", err)
 	}
 	l := &Live{name: cfg.Interface, fd: fd, erspan: cfg.ERSPAN, both: cfg.Outgoing}
-	if err = l.find(); err == nil {
+	if l.index, err = l.find(); err == nil {
 		err = l.setup(l.index, filter, cfg.RingBytes)
 	}
 	if err == nil {
@@ -96,21 +96,20 @@ func OpenLive(cfg LiveConfig) (*Live, error) {
 	return l, nil
 }
 
-// find looks the interface up, in the socket's network namespace.
-func (l *Live) find() error {
+// find gives the index of the interface that has the name now, in the socket's
+// network namespace.
+func (l *Live) find() (int, error) {
 	req, err := unix.NewIfreq(l.name)
 	if err != nil {
-		return fmt.Errorf("bad name of an interface: %w", err)
+		return 0, fmt.Errorf("bad name of an interface: %w", err)
 	}
-	err = unix.IoctlIfreq(l.fd, unix.SIOCGIFINDEX, req)
-	if errors.Is(err, unix.ENODEV) {
-		return ErrGone
+	if err := unix.IoctlIfreq(l.fd, unix.SIOCGIFINDEX, req); err != nil {
+		if errors.Is(err, unix.ENODEV) {
+			return 0, ErrGone
+		}
+		return 0, fmt.Errorf("find interface: %w", err)
 	}
-	if err != nil {
-		return fmt.Errorf("find interface: %w", err)
-	}
-	l.index = int(req.Uint32())
-	return nil
+	return int(req.Uint32()), nil
 }
 
 func (l *Live) setup(index int, filter []bpf.RawInstruction, ringBytes int) error {
@@ -174,22 +173,29 @@ func (l *Live) String() string { return "mirror " + l.name }
 // seen. It is read again by itself once it has.
 func (l *Live) Down() bool { return l.down.Load() }
 
-// check looks whether the interface is there, and has link. The socket knows: it
-// loses its interface for good when that is deleted, and keeps it while it is down.
+// check looks whether the interface is there, and has link. The socket loses its
+// interface for good when that is deleted or moved to another namespace, also if it
+// comes back; and keeps it while it is down or when it is given another name.
 func (l *Live) check() error {
 	sa, err := unix.Getsockname(l.fd)
 	if err != nil {
 		return fmt.Errorf("look at interface: %w", err)
 	}
-	req, err := unix.NewIfreq(l.name)
+	index, err := l.find()
 	if err != nil {
 		return err
 	}
-	err = unix.IoctlIfreq(l.fd, unix.SIOCGIFFLAGS, req)
-	if ll, ok := sa.(*unix.SockaddrLinklayer); !ok || ll.Ifindex != l.index || errors.Is(err, unix.ENODEV) {
-		return ErrGone // also where it has another name now
+	if ll, ok := sa.(*unix.SockaddrLinklayer); !ok || ll.Ifindex != l.index || index != l.index {
+		return ErrGone
 	}
+	req, err := unix.NewIfreq(l.name)
 	if err != nil {
+		return fmt.Errorf("look at interface: %w", err)
+	}
+	if err := unix.IoctlIfreq(l.fd, unix.SIOCGIFFLAGS, req); err != nil {
+		if errors.Is(err, unix.ENODEV) {
+			return ErrGone
+		}
 		return fmt.Errorf("look at interface: %w", err)
 	}
 	const link = unix.IFF_UP | unix.IFF_RUNNING

@@ -142,7 +142,7 @@ const (
 var DialectOVS = Dialect{Flags: FlagsNXM, PuntMeter: true, Meters: true, Conntrack: true}
 
 // ErrNoFlags tells that the switch has no match on TCP flags, which the tap needs.
-var ErrNoFlags = errors.New("the switch cannot match TCP flags, so its handshakes cannot be tapped: mirror the port instead, and read the mirror with mpbox (capture)")
+var ErrNoFlags = errors.New("the switch cannot match TCP flags, so its handshakes cannot be tapped: mirror the port instead, and add the mirror to mirrors in the configuration")
 
 // meterBase is the number of the first attachment's meter: far from those that
 // people choose.

@@ -116,12 +116,15 @@ const views = {
     })));
   },
   async pes() {
-    const [pes, dps] = await Promise.all([get("/v1/pes?limit=1000"), get("/v1/datapaths?limit=1000")]);
+    const [pes, dps, mirrors] = await Promise.all([get("/v1/pes?limit=1000"), get("/v1/datapaths?limit=1000"), get("/v1/mirrors?limit=1000")]);
     fill("pes", ["PE", "Driver", "Reached", "LSPs", "FTNs", "Sets", "Error"], pes.items.map((p) => ({
       cells: [p.name, p.driver, p.reachable ? { text: "yes", class: "good" } : { text: "no", class: "bad" }, p.lsps, p.ftns, p.sets_sent, problem(p.error)],
     })));
     fill("datapaths", ["Bridge", "DPID", "Connected", "Punts", "Dropped", "Error"], dps.items.map((d) => ({
       cells: [d.name || "(unknown)", d.dpid, d.connected ? { text: "yes", class: "good" } : { text: "no", class: "bad" }, d.tap.punts, d.tap.dropped, problem(d.error)],
+    })));
+    fill("mirrors", ["Mirror", "Interface", "State", "Frames", "Dropped", "Error"], mirrors.items.map((m) => ({
+      cells: [m.name, m.interface, { text: m.state, class: m.state === "listening" ? "good" : "bad" }, m.frames, m.dropped, problem(m.error)],
     })));
   },
   async changes() {
@@ -245,7 +248,7 @@ function refresh(...names) {
 
 const concerns = {
   connection: ["connections", "status"], subflow: ["connections", "status"], binding: ["bindings", "connections", "lsps", "status"],
-  datapath: ["pes", "status"], pe: ["pes", "status"], lsp: ["lsps", "topology"], topology: ["topology"], demand: ["plans"], plan: ["plans"],
+  datapath: ["pes", "status"], mirror: ["pes"], pe: ["pes", "status"], lsp: ["lsps", "topology"], topology: ["topology"], demand: ["plans"], plan: ["plans"],
   threshold: ["changes"], mode: ["status"], change: ["changes"],
 };
 
