@@ -468,6 +468,11 @@ func TestIntegrationLiveCapture(t *testing.T) {
 	for _, tr := range []*detector.Tracker{near, far} {
 		eventually(t, "its end", func() bool { k, ok := find(tr); return ok && k.Closed })
 	}
+	eventually(t, "all that was mirrored", func() bool { // the last packets of the end are on their way
+		mu.Lock()
+		defer mu.Unlock()
+		return links[2].Stats().Packets == near.Stats().Packets
+	})
 	cancel()
 	wg.Wait()
 	mu.Lock()
