@@ -1,5 +1,5 @@
 // Package disjoint finds paths that share as little as possible: pure functions
-// on a TED snapshot. See docs/planning.md for the maths and the guarantees.
+// on a TED snapshot. Find answers a Query; cost.go says what is minimised.
 package disjoint
 
 import (

@@ -1,7 +1,7 @@
 // Package importer reads topology files: mpbox YAML, SNDlib (native, XML, JSON),
 // Internet Topology Zoo (GML, GraphML) and the TED that FRR prints as JSON. The
 // format is told by the content. Nothing is guessed in silence: what a file lacks
-// gets the defaults that README.md lists, what cannot be meant is refused with
+// gets the defaults that ../README.md lists, what cannot be meant is refused with
 // the file, the place and the element.
 package importer
 
