@@ -170,6 +170,9 @@ func (n *mptcpNet) capture(ns, dev, file string) (stop func()) {
 	}
 }
 
+// raceExit: under the race detector a process would wait a second before it ends.
+const raceExit = "GORACE=atexit_sleep_ms=0"
+
 // host runs a helper; say sends it a line and waits for its answer.
 type host struct {
 	t     *testing.T
@@ -181,7 +184,7 @@ type host struct {
 func (n *mptcpNet) host(ns, role string, env ...string) *host {
 	n.t.Helper()
 	h := &host{t: n.t, cmd: exec.Command("ip", "netns", "exec", ns, os.Args[0], "-test.run=^TestHelperMPTCPHost$")}
-	h.cmd.Env = append(append(os.Environ(), "MPBOX_TEST_HOST="+role), env...)
+	h.cmd.Env = append(append(os.Environ(), raceExit, "MPBOX_TEST_HOST="+role), env...)
 	var err error
 	if h.in, err = h.cmd.StdinPipe(); err != nil {
 		n.t.Fatal(err)

@@ -224,7 +224,7 @@ func (n *mptcpNet) box(ns, config string) *boxed {
 		n.t.Fatal(err)
 	}
 	cmd := exec.Command("ip", "netns", "exec", ns, os.Args[0], "-test.run=^TestHelperMpbox$")
-	cmd.Env = append(os.Environ(), "MPBOX_TEST_ARGS=run --config "+file)
+	cmd.Env = append(os.Environ(), raceExit, "MPBOX_TEST_ARGS=run --config "+file)
 	var log strings.Builder
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
