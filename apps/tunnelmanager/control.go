@@ -85,10 +85,7 @@ func (m *Manager) Approve(ctx context.Context, actor, id string) (p *Plan, err e
 // stale says why a proposal cannot be carried out as it was shown: since then the
 // network or what is in force has changed. "" where it can.
 func (m *Manager) stale(p *Plan) string {
-	up := map[topology.LSPKey]bool{}
-	for _, l := range m.planLSPs() {
-		up[l.Key()] = l.Oper == topology.OperUp
-	}
+	up := m.up()
 	for _, l := range p.Signal {
 		if !m.intact(l) {
 			return "a link of " + l.Name + " is gone"

@@ -203,6 +203,7 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 		signal[l.Name] = l
 	}
 	p := &Plan{At: now, Scope: scope, State: PlanProposed}
+	up := m.up()
 	for _, o := range res.Demands {
 		d, g := m.demands[o.ID], m.groupOf(o.ID)
 		if d == nil || g == nil {
@@ -220,7 +221,7 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 		}
 		// A path that failed and was re-routed by its head end may share what it did
 		// not share before: that is a failure too.
-		broken := m.broken(&g.Demand, d.Assignment) || d.has && o.Before < d.level
+		broken := broken(&g.Demand, d.Assignment, up) || d.has && o.Before < d.level
 		worth := g.limits.Worth(o.Gain, o.After > o.Before, broken)
 		switch {
 		case !worth.OK:
@@ -315,16 +316,21 @@ func (m *Manager) accept(now time.Time, p *Plan, actor string) {
 	m.log.Info("plan in force", zap.String("plan", p.ID), zap.Int("demands", len(p.Demands)), zap.Int("signal", len(p.Signal)))
 }
 
-// broken tells whether a slot's LSP is known to be gone or down: then hold-down
-// and gain do not count.
-func (m *Manager) broken(d *plan.Demand, a plan.Assignment) bool {
+// up tells which LSPs a plan may count on.
+func (m *Manager) up() map[topology.LSPKey]bool {
 	up := map[topology.LSPKey]bool{}
 	for _, l := range m.planLSPs() {
 		up[l.Key()] = l.Oper == topology.OperUp
 	}
-	broken := false
-	eachLSP(d, a, func(id topology.LSPKey) { broken = broken || !up[id] })
-	return broken
+	return up
+}
+
+// broken tells whether a slot's LSP is known to be gone or down: then hold-down
+// and gain do not count.
+func broken(d *plan.Demand, a plan.Assignment, up map[topology.LSPKey]bool) bool {
+	down := false
+	eachLSP(d, a, func(k topology.LSPKey) { down = down || !up[k] })
+	return down
 }
 
 // moves tells whether a slot that has an LSP gets another: filling an empty slot

@@ -2,7 +2,6 @@ package tunnelmanager
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -162,8 +161,12 @@ func (m *Manager) finishPlans(now time.Time) {
 			continue
 		}
 		open, failed := 0, ""
+		of := map[string]bool{}
+		for _, o := range p.Demands {
+			of[o.ID] = true
+		}
 		for _, b := range m.binding {
-			if !slices.ContainsFunc(p.Demands, func(o plan.Outcome) bool { return o.ID == b.Demand }) {
+			if !of[b.Demand] {
 				continue
 			}
 			switch b.State {

@@ -81,6 +81,7 @@ type state struct {
 	failures map[pathKey]*failure
 
 	pes     map[string]*peState
+	known   *inventory // of what the PEs reported; nil when that has changed
 	ted     *topology.TED
 	tedAt   time.Time
 	want    *desired

@@ -3,6 +3,7 @@ package tunnelmanager
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,6 +28,7 @@ func (m *Manager) onPE(r peReport, now time.Time) {
 			m.dirty = true
 		}
 		p.state, p.read = r.state, true
+		m.known = nil
 		p.err = nil
 		m.learnFrom(p)
 	case p.err == nil || p.err.Error() != r.err.Error():
@@ -173,15 +175,41 @@ func sameState(a, b driver.State) bool {
 	})
 }
 
-// reported gives every LSP that the PEs reported.
-func (m *Manager) reported() map[topology.LSPKey]topology.LSP {
-	out := map[topology.LSPKey]topology.LSP{}
-	for _, p := range m.pes {
+// inventory is what the PEs reported, by what it is asked for.
+type inventory struct {
+	lsps map[topology.LSPKey]topology.LSP
+	// defaults are the LSPs that flows of a pair ride where nothing steers them: the
+	// first one between the two that is up and not ours.
+	defaults map[plan.Pair]topology.LSP
+}
+
+func (m *Manager) inventory() *inventory {
+	if m.known != nil {
+		return m.known
+	}
+	m.known = &inventory{lsps: map[topology.LSPKey]topology.LSP{}, defaults: map[plan.Pair]topology.LSP{}}
+	for name, p := range m.pes {
 		for _, l := range p.state.LSPs {
-			out[l.Key()] = l
+			m.known.lsps[l.Key()] = l
+			if l.Oper != topology.OperUp || strings.HasPrefix(l.Name, m.cfg.Owner) {
+				continue
+			}
+			q := plan.Pair{Ingress: name, Egress: l.Egress}
+			if first, ok := m.known.defaults[q]; !ok || l.TunnelID < first.TunnelID {
+				m.known.defaults[q] = l
+			}
 		}
 	}
-	return out
+	return m.known
+}
+
+// reported gives every LSP that the PEs reported; it is not changed.
+func (m *Manager) reported() map[topology.LSPKey]topology.LSP { return m.inventory().lsps }
+
+// defaultLSP gives the LSP that flows of a pair ride where nothing steers them.
+func (m *Manager) defaultLSP(p plan.Pair) (string, bool) {
+	l, ok := m.inventory().defaults[p]
+	return l.Name, ok
 }
 
 // allRead tells whether each PE of a demand has been read at least once: before

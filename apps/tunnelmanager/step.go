@@ -144,11 +144,13 @@ func (m *Manager) reconcile(now time.Time, edge chan<- []EdgeRule, w *wake) {
 		m.reconcilePE(m.pes[name], have, now, w)
 	}
 	m.reconcileEdge(m.edgeRules(), now, edge, w)
+	ridden := map[topology.LSPKey]bool{}
+	for _, b := range m.want.bindings {
+		ridden[b.lspKey()] = true
+	}
 	m.classes.retain(func(p plan.Pair, lsp string, dscp uint8) bool {
-		for _, b := range m.want.bindings {
-			if b.PE == p.Ingress && b.LSP == lsp {
-				return true
-			}
+		if ridden[topology.LSPKey{Ingress: p.Ingress, Name: lsp}] {
+			return true
 		}
 		pe := m.pes[p.Ingress]
 		return pe != nil && slices.ContainsFunc(pe.state.FTNs, func(f topology.FTN) bool { return f.LSP == lsp && f.FEC.HasDSCP && f.FEC.DSCP == dscp })
@@ -308,26 +310,6 @@ func (m *Manager) usable(l topology.LSP) bool {
 	got, err1 := m.ted.Route(l.Ingress, l.RRO)
 	want, err2 := m.ted.Route(spec.Ingress, spec.ERO)
 	return err1 != nil || err2 != nil || slices.Equal(got, want)
-}
-
-// defaultLSP gives the LSP that flows of a pair ride where nothing steers them:
-// the first one between the two that is up and not ours.
-func (m *Manager) defaultLSP(p plan.Pair) (string, bool) {
-	pe := m.pes[p.Ingress]
-	if pe == nil {
-		return "", false
-	}
-	best := -1
-	for i, l := range pe.state.LSPs {
-		if l.Egress == p.Egress && l.Oper == topology.OperUp && !strings.HasPrefix(l.Name, m.cfg.Owner) &&
-			(best < 0 || l.TunnelID < pe.state.LSPs[best].TunnelID) {
-			best = i
-		}
-	}
-	if best < 0 {
-		return "", false
-	}
-	return pe.state.LSPs[best].Name, true
 }
 
 // edgeRules are the rules that the edge may have now: a mark only when the PE has
