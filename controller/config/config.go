@@ -72,6 +72,7 @@ type Attachment struct {
 // Tap is what bridges send to the controller.
 type Tap struct {
 	ThirdACK string `yaml:"third_ack" jsonschema:"enum=off,enum=reactive,enum=conntrack" jsonschema_description:"Whether the third packet of a handshake is seen, which verifies a join. off: no. reactive: a short-lived rule for each MPTCP SYN. conntrack: by connection tracking, OVS only, catches all."`
+	RealTime bool   `yaml:"real_time" jsonschema_description:"With third_ack reactive: ask the kernel to run mpbox before all that is not real time, as the switch's rule has to be there one round trip after the SYN."`
 	PuntRate int    `yaml:"punt_rate" jsonschema:"minimum=0,maximum=10000000" jsonschema_description:"Punts per second of one bridge; 0: no limit. Only punts are limited, packets always pass."`
 	MaxLen   int    `yaml:"max_len" jsonschema:"minimum=128,maximum=65509" jsonschema_description:"Bytes of a packet that are sent to the controller."`
 }
@@ -197,7 +198,7 @@ func Default() Config {
 			UnknownDatapaths: "refuse",
 			Observe:          Observe{CEPort: 1, PEPort: 2, VPN: DefaultVPN},
 		},
-		Tap: Tap{ThirdACK: "off", PuntRate: 20000, MaxLen: 256},
+		Tap: Tap{ThirdACK: "off", RealTime: true, PuntRate: 20000, MaxLen: 256},
 		Detector: Detector{
 			MaxConnections:  1_000_000,
 			MaxSubflows:     5_000_000,

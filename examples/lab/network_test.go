@@ -22,7 +22,7 @@ func load(t *testing.T, name string) *Network {
 
 func TestNetworksLoadAndMaxFlow(t *testing.T) {
 	want := map[string]uint64{
-		"two-path": 40e6, "two-vpn": 40e6, "four-path": 40e6, "trap": 40e6, "dual-homed": 40e6, "shared-srlg": 40e6,
+		"one-path": 50e6, "two-path": 40e6, "two-vpn": 40e6, "four-path": 40e6, "trap": 40e6, "dual-homed": 40e6, "shared-srlg": 40e6,
 	}
 	for _, name := range Networks() {
 		n := load(t, name)

@@ -30,7 +30,7 @@ func TestIntegrationProvision(t *testing.T) {
 	t.Log(changes)
 	sw.Until("dpid in force", func() bool { return sw.VSCtl("get", "bridge", "br0", "datapath_id") == `"0000000000000011"` })
 	for _, q := range [][2]string{
-		{"fail_mode", "secure"}, {"datapath_type", "netdev"}, {"other_config:disable-in-band", `"true"`},
+		{"fail_mode", "secure"}, {"datapath_type", "netdev"}, {"other_config:disable-in-band", `"true"`}, {"other_config:controller-queue-size", `"512"`},
 		{"protocols", "[OpenFlow13]"}, {"external_ids:mpbox-pairs", `"5-6"`},
 	} {
 		if got := sw.VSCtl("get", "bridge", "br0", q[0]); got != q[1] {

@@ -10,7 +10,7 @@ import (
 func right() State {
 	return State{VLANLimit: "2", Bridges: map[string]BridgeState{"br0": {
 		FailMode:    "secure",
-		OtherConfig: map[string]string{"datapath-id": "0000000000000001", "disable-in-band": "true", "hwaddr": "02:00:00:00:00:01"},
+		OtherConfig: map[string]string{"datapath-id": "0000000000000001", "disable-in-band": "true", "controller-queue-size": "512", "hwaddr": "02:00:00:00:00:01"},
 		ExternalIDs: map[string]string{"mpbox-pairs": "1-2"}, DPID: "0000000000000001",
 		Protocols:   []string{"OpenFlow10", "OpenFlow13"},
 		Controllers: []ControllerState{{Target: "tcp:127.0.0.1:6653", Mode: "out-of-band"}},
@@ -40,6 +40,7 @@ func TestChanges(t *testing.T) {
 		"no limit of tags": {spoil: func(s *State) { s.VLANLimit = "0" }},
 		"default tags":     {spoil: func(s *State) { s.VLANLimit = "" }, want: []string{"Open_vSwitch: other_config:vlan-limit=2"}},
 		"floods":           {spoil: edit(func(b *BridgeState) { b.FailMode = "" }), want: []string{"br0: fail mode secure"}},
+		"short queue":      {spoil: edit(func(b *BridgeState) { delete(b.OtherConfig, "controller-queue-size") }), want: []string{"br0: other_config:controller-queue-size=512"}},
 		"in band":          {spoil: edit(func(b *BridgeState) { delete(b.OtherConfig, "disable-in-band") }), want: []string{"br0: other_config:disable-in-band=true"}},
 		"dpid":             {spec: func(s *Spec) { s.DPID = 0xab }, want: []string{"br0: other_config:datapath-id=00000000000000ab"}},
 		"pairs":            {spec: func(s *Spec) { s.Pairs = append(s.Pairs, Pair{1, 3, 7}) }, want: []string{"br0: external_ids:mpbox-pairs=1-2,1-3/7"}},
@@ -54,7 +55,7 @@ func TestChanges(t *testing.T) {
 		"other number": {spec: func(s *Spec) { s.Interfaces = map[uint32]string{2: "ce"}; s.TakeOver = true }, want: []string{"br0: port ce is number 2"}},
 		"no bridge": {spoil: func(s *State) { delete(s.Bridges, "br0") }, spec: func(s *Spec) { s.DatapathType = "netdev" }, want: []string{
 			"create bridge br0", "br0: other_config:datapath-id=0000000000000001",
-			"br0: other_config:disable-in-band=true", "br0: external_ids:mpbox-pairs=1-2",
+			"br0: other_config:disable-in-band=true", "br0: other_config:controller-queue-size=512", "br0: external_ids:mpbox-pairs=1-2",
 			"br0: controller tcp:127.0.0.1:6653", "br0: controller out of band"}},
 	} {
 		t.Run(name, func(t *testing.T) {
