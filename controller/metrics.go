@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"time"
+
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -142,14 +144,14 @@ func collectDetector(ch chan<- prometheus.Metric, s *detector.Stats) {
 	histogram(ch, mCorrelate, &s.Correlated)
 }
 
-// histogram shows every second of the detector's buckets, from a microsecond up.
+// histogram shows the detector's buckets from a microsecond up.
 func histogram(ch chan<- prometheus.Metric, d *prometheus.Desc, h *detector.Histogram) {
 	buckets := map[float64]uint64{}
 	sum := uint64(0)
 	for i, n := range h.Buckets {
 		sum += n
-		if i >= 10 && i%2 == 0 && i < detector.HistogramBuckets-1 {
-			buckets[detector.HistogramBound(i).Seconds()] = sum
+		if le := detector.HistogramBound(i); le > time.Microsecond && i < detector.HistogramBuckets-1 {
+			buckets[le.Seconds()] = sum
 		}
 	}
 	ch <- prometheus.MustNewConstHistogram(d, h.Count, h.Sum.Seconds(), buckets)

@@ -83,7 +83,7 @@ type Stats struct {
 }
 
 // HistogramBuckets is the number of buckets of a Histogram.
-const HistogramBuckets = 40
+const HistogramBuckets = 80
 
 // Histogram counts durations: bucket i holds those below HistogramBound(i) that no
 // lower bucket holds.
@@ -93,16 +93,17 @@ type Histogram struct {
 	Sum     time.Duration
 }
 
-// HistogramBound is the upper bound of a bucket: 2^i ns.
-func HistogramBound(i int) time.Duration { return 1 << i }
+// HistogramBound is the upper bound of a bucket, two in a doubling: 2, 3, 4, 6, 8, 12 …
+// ns, up to 18 minutes.
+func HistogramBound(i int) time.Duration { return time.Duration(2|i&1) << (i / 2) }
 
 func (h *Histogram) add(d int64) {
-	if d < 0 {
+	i := 0
+	if d >= 2 {
+		top := bits.Len64(uint64(d)) - 1
+		i = min(2*top-1+int(d>>(top-1)&1), HistogramBuckets-1)
+	} else if d < 0 {
 		d = 0 // seen first by the edge behind
-	}
-	i := bits.Len64(uint64(d))
-	if i >= HistogramBuckets {
-		i = HistogramBuckets - 1
 	}
 	h.Buckets[i]++
 	h.Count++
