@@ -5,12 +5,16 @@ import (
 	"errors"
 	"time"
 
+	"mpbox/apps/tunnelmanager"
 	"mpbox/apps/tunnelmanager/threshold"
 	"mpbox/controller/api"
 )
 
 func (c *control) Thresholds(context.Context) (api.Thresholds, error) {
-	view := c.manager.View()
+	return thresholdsView(c.manager.View()), nil
+}
+
+func thresholdsView(view *tunnelmanager.View) api.Thresholds {
 	l := view.Limits
 	t := api.Thresholds{
 		MinConnections: l.MinConnections, MinSubflows: l.MinSubflows, MinGain: l.MinGain, MinAge: api.Duration(l.MinAge), MinBytes: l.MinBytes,
@@ -25,7 +29,7 @@ func (c *control) Thresholds(context.Context) (api.Thresholds, error) {
 			},
 		})
 	}
-	return t, nil
+	return t
 }
 
 // limitsView shows those of one demand.

@@ -5,5 +5,5 @@
 // (punts to the detector), flows.go (the detector's connections to the tunnel
 // manager), edge.go (the tunnel manager's edge rules to the bridges), drivers.go
 // (sessions to PEs), state.go (the store), backend_*.go (what the API shows),
-// metrics.go. Nothing is decided here.
+// metrics.go, news.go (events). Nothing is decided here.
 package controller

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"mpbox/apps/detector"
 	"mpbox/apps/tunnelmanager"
 	"mpbox/controller/api"
 	"mpbox/controller/config"
@@ -71,43 +70,4 @@ func (s *system) Ready(context.Context) error {
 
 func (s *system) Subscribe(ctx context.Context, after uint64) <-chan api.Event {
 	return s.broker.Subscribe(ctx, after)
-}
-
-// publishNotice tells subscribers of what the tunnel manager did.
-func (c *Controller) publishNotice(n tunnelmanager.Notice) {
-	if !c.broker.Wanted() {
-		return
-	}
-	switch {
-	case n.Change != nil:
-		v := changeView(n.Change)
-		c.broker.Publish(api.Event{Type: "change", Action: "added", Subject: n.Change.Subject, PE: v.PE, VPN: v.VPN, State: v.Result, Data: v})
-	case n.Binding != nil:
-		v := c.reader.binding(n.Binding)
-		c.broker.Publish(api.Event{Type: "binding", Action: "changed", Subject: v.ID, PE: v.PE, VPN: v.VPN, State: v.State, Data: v})
-	case n.Plan != nil:
-		v := planView(c.manager.View(), n.Plan)
-		c.broker.Publish(api.Event{Type: "plan", Action: "changed", Subject: v.ID, State: v.State, Data: v})
-	}
-}
-
-// publishFlow tells subscribers of what the detector found; conn is nil once it is
-// gone.
-func (c *Controller) publishFlow(e detector.Event, conn *detector.Connection) {
-	if !c.broker.Wanted() || e.Connection == 0 {
-		return
-	}
-	o := api.Event{Type: "connection", Action: "changed", Subject: fmt.Sprint(uint64(e.Connection)), At: time.Unix(0, e.At)}
-	switch e.Kind {
-	case detector.EventConnectionNew:
-		o.Action = "added"
-	case detector.EventConnectionClosed:
-		o.Action = "removed"
-	default:
-	}
-	if conn != nil {
-		v := c.reader.connection(c.manager.View(), conn)
-		o.Subject, o.VPN, o.State, o.Data = v.ID, v.VPN, v.State, v
-	}
-	c.broker.Publish(o)
 }

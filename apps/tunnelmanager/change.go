@@ -35,8 +35,11 @@ type Notice struct {
 	Change  *Change
 	Binding *Binding
 	Plan    *Plan
-	Demand  *Demand
+	Views   *Views
 }
+
+// Views are two snapshots, one after the other.
+type Views struct{ Before, Now *View }
 
 // audit keeps the last changes in memory and in the store, newest last.
 type audit struct {

@@ -141,7 +141,9 @@ func (m *Manager) publish(now time.Time) {
 		v.PEs = append(v.PEs, pv)
 	}
 	m.viewLSPs(v, now)
-	m.view.Store(v)
+	if before := m.view.Swap(v); before != nil {
+		m.notify(Notice{Views: &Views{before, v}})
+	}
 }
 
 func (m *Manager) viewLSPs(v *View, now time.Time) {
