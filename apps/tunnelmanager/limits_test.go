@@ -238,7 +238,8 @@ func TestRulesAreCheckedAuditedAndKept(t *testing.T) {
 		if err := m.SetThresholds(t.Context(), "ann", l, m.View().Rules); err != nil {
 			t.Fatal(err)
 		}
-		if _, kept := store.values["threshold-rules"]; kept {
+		kept := false
+		if err := m.call(t.Context(), func(time.Time) { _, kept = store.values["threshold-rules"] }); err != nil || kept {
 			t.Error("rules are kept that nobody set: the file's would not count any more")
 		}
 		var bad *threshold.InvalidError
