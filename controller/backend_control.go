@@ -92,7 +92,7 @@ func (c *control) Plan(_ context.Context, id string) (api.Plan, error) {
 }
 
 func planView(view *tunnelmanager.View, p *tunnelmanager.Plan) api.Plan {
-	o := api.Plan{ID: p.ID, At: p.At, Scope: scopeNames[p.Scope], State: string(p.State), Reason: p.Reason, Actor: p.Actor}
+	o := api.Plan{ID: p.ID, At: p.At, Scope: scopeNames[p.Scope], State: string(p.State), Reason: p.Reason, Actor: p.Actor, Trigger: p.Trigger}
 	for _, d := range p.Demands {
 		o.Demands = append(o.Demands, api.PlanDemand{ID: d.ID, Requested: d.Requested.String(), Before: d.Before.String(), After: d.After.String(),
 			Gain: d.Gain, Shared: sharedView(d.Shared), Unmet: d.Unmet})

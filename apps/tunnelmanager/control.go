@@ -127,7 +127,7 @@ func (m *Manager) Propose(ctx context.Context, actor string, scope plan.Scope) (
 			err = e
 			return
 		}
-		q := &Plan{At: now, Scope: scope, State: PlanProposed, Demands: res.Demands, Signal: res.Signal, Actor: actor}
+		q := &Plan{At: now, Scope: scope, State: PlanProposed, Demands: res.Demands, Signal: res.Signal, Actor: actor, Trigger: actor + " asked for it"}
 		if scope == plan.Evaluate {
 			q.State = PlanDone
 		}

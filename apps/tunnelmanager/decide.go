@@ -241,6 +241,9 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 			m.putOff(until, w)
 			continue
 		}
+		if p.Trigger == "" {
+			p.Trigger = "demand " + o.ID + whyNow(d.has, broken)
+		}
 		p.Demands = append(p.Demands, o)
 	}
 	if len(p.Demands) == 0 {
@@ -259,6 +262,17 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 	}
 	m.addPlan(p)
 	m.accept(now, p, "mpbox")
+}
+
+// whyNow says why a demand is planned for.
+func whyNow(has, broken bool) string {
+	switch {
+	case !has:
+		return " is new"
+	case broken:
+		return " lost a path"
+	}
+	return " can have better ones"
 }
 
 // putOff has a plan made at t at the latest, without news.

@@ -88,7 +88,7 @@ func TestSuggestWaitsForApproval(t *testing.T) {
 			t.Fatalf("before approval: %v", ops)
 		}
 		plans := m.View().Plans
-		if len(plans) != 1 || plans[0].State != PlanProposed {
+		if len(plans) != 1 || plans[0].State != PlanProposed || plans[0].Trigger != "demand "+m.View().Demands[0].ID+" is new" {
 			t.Fatalf("plans: %+v", plans)
 		}
 		if _, err := m.Approve(t.Context(), "ann", "p77"); !errors.Is(err, ErrNoPlan) {

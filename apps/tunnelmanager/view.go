@@ -27,12 +27,14 @@ const (
 
 // Plan is what was decided at one time for some demands.
 type Plan struct {
-	ID      string
-	At      time.Time
-	Scope   plan.Scope
-	State   PlanState
-	Reason  string
-	Actor   string
+	ID     string
+	At     time.Time
+	Scope  plan.Scope
+	State  PlanState
+	Reason string
+	Actor  string
+	// Trigger is what led to it: of its demands, the first.
+	Trigger string
 	Demands []plan.Outcome
 	Signal  []topology.LSP
 }

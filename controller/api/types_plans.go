@@ -39,7 +39,7 @@ type Plan struct {
 	ID      string           `json:"id"`
 	At      time.Time        `json:"at"`
 	Scope   string           `json:"scope" enum:"evaluate,incremental,redesign"`
-	Trigger string           `json:"trigger" doc:"What led to it" example:"demand 4c1f joined"`
+	Trigger string           `json:"trigger" doc:"What led to it" example:"demand red.default.4c1f is new"`
 	State   string           `json:"state" enum:"proposed,running,done,failed,superseded" doc:"proposed: waits for approval"`
 	Reason  string           `json:"reason,omitempty" doc:"Why it failed, or what superseded it"`
 	Actor   string           `json:"actor,omitempty" doc:"Who approved it"`
