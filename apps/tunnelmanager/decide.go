@@ -95,7 +95,7 @@ func (m *Manager) notYet(g *demandGroup, now time.Time) (string, time.Time) {
 func (m *Manager) plan(scope plan.Scope, demands []plan.Demand) (plan.Result, error) {
 	in := plan.Input{
 		Scope: scope, Owner: m.cfg.Owner, TED: m.ted, LSPs: m.planLSPs(), Demands: demands,
-		Current: map[string]plan.Assignment{}, Default: m.defaultLSP,
+		Current: map[string]plan.Assignment{}, Default: m.defaultLSP, Memo: &m.memo,
 	}
 	for name := range m.pes {
 		if m.maxLSPs(plan.Pair{Ingress: name}) > 0 {

@@ -107,6 +107,7 @@ type state struct {
 	dirty   bool      // something that a plan depends on has changed
 	again   time.Time // when what was put off is planned anew; zero if nothing was
 	budget  threshold.Bucket
+	memo    plan.Memo // what planning found out about the TED
 	audit   audit
 }
 

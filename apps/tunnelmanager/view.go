@@ -172,10 +172,16 @@ func (m *Manager) viewLSPs(v *View, now time.Time) {
 	for i := range v.LSPs {
 		users[v.LSPs[i].Key()] = &v.LSPs[i]
 	}
+	type use struct {
+		lsp    topology.LSPKey
+		demand string
+	}
+	seen := map[use]bool{}
 	for _, b := range v.Bindings {
 		if u := users[b.lspKey()]; u != nil {
 			u.Bindings++
-			if !slices.Contains(u.Demands, b.Demand) {
+			if k := (use{b.lspKey(), b.Demand}); !seen[k] {
+				seen[k] = true
 				u.Demands = append(u.Demands, b.Demand)
 			}
 		}
