@@ -128,6 +128,8 @@ func newMPTCPNet(t *testing.T) *mptcpNet {
 		shell(t, "ip", "netns", "add", ns)
 		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
 		shell(t, "ip", "-n", ns, "link", "set", "lo", "up")
+		// An ADD_ADDR that is not echoed is sent again after 2 minutes by default.
+		shell(t, "ip", "netns", "exec", ns, "sysctl", "-qw", "net.mptcp.add_addr_timeout=1")
 	}
 	for i := range 2 {
 		c, s := fmt.Sprintf("c%d", i), fmt.Sprintf("s%d", i)
