@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -36,7 +37,8 @@ type Config struct {
 	// only sessions of our own making are held.
 	Listen netip.AddrPort
 	Peers  []Peer
-	// Names of router ids, for routers that do not tell a name.
+	// Names of router ids. They win over the host names that routers tell: no other
+	// router is called by one of them.
 	Names map[netip.Addr]string
 	// Quiet is how long a new session must have told nothing more before what it did
 	// not tell again is forgotten, where the peer sends no end-of-RIB marker; 0
@@ -62,13 +64,26 @@ type Peer struct {
 
 // Status of a listener, for people.
 type Status struct {
-	// Up tells of each peer whether its session stands and all was told.
-	Up map[netip.Addr]bool
+	// Peers in the order of the configuration.
+	Peers []PeerStatus
 	// Nodes and Links of the last snapshot, and its version.
 	Nodes, Links int
 	Version      uint64
 	// Notes are what was left out of it, and why.
 	Notes []string
+}
+
+// PeerStatus is how the session with a peer is.
+type PeerStatus struct {
+	Address netip.Addr
+	// Stands: the session is established. Told: and all that the peer had to tell is
+	// in the snapshot.
+	Stands, Told bool
+	// Since is when the session came or went, zero if it never was; Heard when the
+	// peer last told something.
+	Since, Heard time.Time
+	// Reason is why the last session ended.
+	Reason string
 }
 
 // Listener holds the sessions and the last snapshot.
@@ -81,15 +96,8 @@ type Listener struct {
 
 	mu    sync.Mutex // guards what follows
 	store *store
-	peers map[netip.Addr]*session
+	peers map[netip.Addr]*PeerStatus
 	notes []string
-}
-
-// session is what is known of a peer.
-type session struct {
-	stands bool      // established
-	told   bool      // and all was told
-	heard  time.Time // when it last told something
 }
 
 // New checks the configuration. A nil logger is silent.
@@ -120,31 +128,32 @@ func New(cfg Config, log *slog.Logger) (*Listener, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	l := &Listener{
-		cfg: cfg, log: log, store: newStore(), peers: map[netip.Addr]*session{},
+		cfg: cfg, log: log, store: newStore(), peers: map[netip.Addr]*PeerStatus{},
 		changed: make(chan struct{}, 1), heard: make(chan struct{}, 1),
 	}
 	for _, p := range cfg.Peers {
-		l.peers[p.Address] = &session{}
+		l.peers[p.Address] = &PeerStatus{Address: p.Address}
 	}
 	return l, nil
 }
 
-// TED is the last snapshot; nil until a peer has told its first.
+// TED is the last snapshot; nil until a peer has told a first node.
 func (l *Listener) TED() *topology.TED { return l.ted.Load() }
 
-// Changed is signalled when TED has a new snapshot.
+// Changed is signalled when TED has a new snapshot, and when a session comes, goes,
+// or has told all.
 func (l *Listener) Changed() <-chan struct{} { return l.changed }
 
 // Status tells how the sessions are.
 func (l *Listener) Status() Status {
-	s := Status{Up: map[netip.Addr]bool{}}
+	var s Status
 	if t := l.ted.Load(); t != nil {
 		s.Nodes, s.Links, s.Version = len(t.Nodes()), len(t.Links()), t.Version()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for addr, p := range l.peers {
-		s.Up[addr] = p.stands && p.told
+	for _, p := range l.cfg.Peers {
+		s.Peers = append(s.Peers, *l.peers[p.Address])
 	}
 	s.Notes = append(s.Notes, l.notes...)
 	return s
@@ -239,11 +248,11 @@ func (l *Listener) paths(list []*apiutil.Path, at time.Time) {
 	for _, p := range list {
 		l.store.update(p)
 		if s, ok := l.peers[p.PeerAddress]; ok {
-			s.heard = at
+			s.Heard = at
 		}
 	}
 	l.mu.Unlock()
-	l.poke()
+	poke(l.heard)
 }
 
 // endOfRIB: the peer has told all (RFC 4724, section 2).
@@ -262,7 +271,7 @@ func (l *Listener) sweepQuiet(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for addr, s := range l.peers {
-		if s.stands && !s.told && now.Sub(s.heard) >= l.cfg.Quiet {
+		if s.Stands && !l.store.whole[addr] && now.Sub(s.Heard) >= l.cfg.Quiet {
 			l.allTold(addr)
 		}
 	}
@@ -270,11 +279,10 @@ func (l *Listener) sweepQuiet(now time.Time) {
 
 // allTold forgets what a peer did not tell again since its session was lost.
 func (l *Listener) allTold(addr netip.Addr) {
-	if s, ok := l.peers[addr]; ok && !s.told {
-		s.told = true
+	if s, ok := l.peers[addr]; ok && s.Stands && !l.store.whole[addr] {
 		l.store.sweep(addr)
 		l.log.Info("BGP-LS peer has told its topology", "peer", addr)
-		l.poke()
+		poke(l.heard)
 	}
 }
 
@@ -283,19 +291,25 @@ func (l *Listener) peer(ev *apiutil.WatchEventMessage_PeerEvent, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s, ok := l.peers[addr]
-	if !ok || s.stands == stands {
+	if !ok || s.Stands == stands {
 		return
 	}
-	*s = session{stands: stands, heard: at}
-	if !stands {
+	s.Stands, s.Told, s.Since = stands, false, at
+	if stands {
+		s.Heard, s.Reason = at, ""
+	} else {
+		s.Reason = cmp.Or(ev.Peer.State.DisconnectMessage, "the connection ended")
 		l.store.stale(addr)
-		l.log.Warn("BGP-LS session lost: its topology is kept", "peer", addr, "reason", ev.Peer.State.DisconnectMessage)
+		l.log.Warn("BGP-LS session lost: its topology is kept", "peer", addr, "reason", s.Reason)
 	}
+	poke(l.heard)
+	poke(l.changed)
 }
 
-func (l *Listener) poke() {
+// poke fills a one-slot channel.
+func poke(c chan<- struct{}) {
 	select {
-	case l.heard <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -304,6 +318,7 @@ func (l *Listener) poke() {
 func (l *Listener) snapshot(version uint64) {
 	l.mu.Lock()
 	ted, notes, err := l.store.build(version, l.cfg.Names)
+	whole := maps.Clone(l.store.whole)
 	l.notes = notes
 	if err != nil {
 		l.notes = append(l.notes, err.Error())
@@ -313,12 +328,13 @@ func (l *Listener) snapshot(version uint64) {
 		l.log.Error("BGP-LS topology refused: the last one stays", "err", err)
 		return
 	}
-	if old := l.ted.Load(); old != nil && topology.Equal(old, ted) {
-		return
+	if old := l.ted.Load(); old == nil && len(ted.Nodes()) > 0 || old != nil && !topology.Equal(old, ted) {
+		l.ted.Store(ted)
 	}
-	l.ted.Store(ted)
-	select {
-	case l.changed <- struct{}{}:
-	default:
+	l.mu.Lock()
+	for addr, s := range l.peers {
+		s.Told = s.Stands && whole[addr] && l.store.whole[addr]
 	}
+	l.mu.Unlock()
+	poke(l.changed) // also where the TED is the same: a peer may have told all
 }

@@ -60,6 +60,8 @@ type told[T any] struct {
 type store struct {
 	nodes map[nodeKey]map[netip.Addr]told[nodeInfo]
 	links map[linkKey]map[netip.Addr]told[topology.Link]
+	// whole are the peers whose session stands and that have told all.
+	whole map[netip.Addr]bool
 }
 
 type nodeInfo struct {
@@ -69,7 +71,8 @@ type nodeInfo struct {
 }
 
 func newStore() *store {
-	return &store{nodes: map[nodeKey]map[netip.Addr]told[nodeInfo]{}, links: map[linkKey]map[netip.Addr]told[topology.Link]{}}
+	return &store{nodes: map[nodeKey]map[netip.Addr]told[nodeInfo]{}, links: map[linkKey]map[netip.Addr]told[topology.Link]{},
+		whole: map[netip.Addr]bool{}}
 }
 
 // update takes one path; families and NLRI types that hold no node or link are
@@ -126,8 +129,39 @@ func drop[K comparable, T any](m map[K]map[netip.Addr]told[T], key K, peer netip
 }
 
 // stale marks all that a peer told, sweep removes what is still marked.
-func (s *store) stale(peer netip.Addr) { markAll(s.nodes, peer); markAll(s.links, peer) }
-func (s *store) sweep(peer netip.Addr) { sweepAll(s.nodes, peer); sweepAll(s.links, peer) }
+func (s *store) stale(peer netip.Addr) {
+	delete(s.whole, peer)
+	markAll(s.nodes, peer)
+	markAll(s.links, peer)
+}
+
+func (s *store) sweep(peer netip.Addr) {
+	s.whole[peer] = true
+	sweepAll(s.nodes, peer)
+	sweepAll(s.links, peer)
+}
+
+// gone tells that only peers whose sessions are lost told of a link, while one whose
+// session stands tells both its ends, and not the link: it went since. Where two
+// peers tell the same network, the loss of one hides no failure.
+func (s *store) gone(k linkKey) bool {
+	for _, t := range s.links[k] {
+		if !t.stale {
+			return false
+		}
+	}
+	for peer := range s.whole {
+		if tells(s.nodes[k.from], peer) && tells(s.nodes[k.to], peer) && !tells(s.links[k], peer) {
+			return true
+		}
+	}
+	return false
+}
+
+func tells[T any](by map[netip.Addr]told[T], peer netip.Addr) bool {
+	t, ok := by[peer]
+	return ok && !t.stale
+}
 
 func markAll[K comparable, T any](m map[K]map[netip.Addr]told[T], peer netip.Addr) {
 	for _, by := range m {
@@ -264,31 +298,54 @@ func compareLinks(x, y linkKey) int {
 		cmp.Compare(x.localID, y.localID), cmp.Compare(x.remoteID, y.remoteID), x.local6.Compare(y.local6), x.remote6.Compare(y.remote6))
 }
 
-// first gives what the first of the peers says.
+// first gives what the first of the peers says, of those whose sessions stand if
+// there is one.
 func first[T any](by map[netip.Addr]told[T]) T {
-	return by[slices.MinFunc(slices.Collect(maps.Keys(by)), netip.Addr.Compare)].value
+	return by[slices.MinFunc(slices.Collect(maps.Keys(by)), func(x, y netip.Addr) int {
+		if by[x].stale != by[y].stale {
+			if by[y].stale {
+				return -1
+			}
+			return 1
+		}
+		return x.Compare(y)
+	})].value
 }
 
 func (b *builder) addNodes(s *store, names map[netip.Addr]string) {
 	keys := slices.SortedFunc(maps.Keys(s.nodes), compareNodes)
 	b.lans = map[nodeKey]*lan{}
 	count := map[string]int{}
-	name := func(k nodeKey, n nodeInfo) string {
-		return cmp.Or(n.name, names[n.routerID])
+	configured := map[string]netip.Addr{}
+	for id, called := range names {
+		configured[called] = id
+	}
+	name := func(n nodeInfo) string {
+		if called := names[n.routerID]; called != "" {
+			return called
+		}
+		if id, taken := configured[n.name]; taken && n.routerID.IsValid() {
+			b.note("node %s: it calls itself %s, which is the configured name of %s: shown by its router id", n.routerID, n.name, id)
+			return ""
+		}
+		return n.name
 	}
 	keys = slices.CompactFunc(keys, func(a, b nodeKey) bool { return a.id() == b.id() })
-	for _, k := range keys {
-		count[name(k, first(s.nodes[k]))]++
+	calls := make([]string, len(keys))
+	for i, k := range keys {
+		calls[i] = name(first(s.nodes[k]))
+		count[calls[i]]++
 	}
 	used, ids := map[string]bool{}, map[netip.Addr]bool{}
-	for _, k := range keys {
+	for at, k := range keys {
 		n := first(s.nodes[k])
 		if n.pseudo {
 			b.lans[k.id()] = &lan{back: map[int]topology.Link{}}
 			continue
 		}
-		called := name(k, n)
-		if called == "" || count[called] > 1 { // several routers may have one host name
+		called := calls[at]
+		// Several routers may have one host name.
+		if called == "" || count[called] > 1 && names[n.routerID] != called {
 			called = k.router
 			if n.routerID.IsValid() {
 				called = n.routerID.String()
@@ -316,7 +373,7 @@ func (b *builder) addNodes(s *store, names map[netip.Addr]string) {
 func (b *builder) addLinks(s *store) {
 	done := map[linkKey]bool{}
 	for _, k := range slices.SortedFunc(maps.Keys(s.links), compareLinks) {
-		if done[k.id()] {
+		if done[k.id()] || s.gone(k) {
 			continue
 		}
 		done[k.id()] = true

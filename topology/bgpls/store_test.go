@@ -12,6 +12,7 @@ import (
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 
 	"mpbox/topology"
+	"mpbox/topology/bgpls/bgplstest"
 )
 
 // bytesOf reads hexadecimal digits with comments.
@@ -111,7 +112,7 @@ type fake struct {
 }
 
 func (f fake) path(nlri bgp.LsNLRIInterface, kind bgp.LsNLRIType, attr *bgp.LsAttribute) *apiutil.Path {
-	p := lsPath(nlri, kind, attr)
+	p := bgplstest.Path(nlri, kind, attr)
 	p.PeerAddress, p.Withdrawal = netip.MustParseAddr(f.peer), f.withdraw
 	return p
 }
@@ -204,6 +205,54 @@ func TestTwoPeersAndTwoAreas(t *testing.T) {
 	got, _ = built(t, s, nil)
 	if !strings.HasSuffix(got, "10.0.0.2>10.0.0.1 5 10.1.0.2>10.1.0.1 down") || strings.Contains(got, "10.0.0.1>10.0.0.2") {
 		t.Errorf("after the other came back:\n%s", got)
+	}
+}
+
+// A link that only a lost peer told of, and that one whose session stands does not
+// tell, is gone: of two peers of one network, the loss of one hides no failure.
+func TestLostPeerHidesNoFailure(t *testing.T) {
+	s := newStore()
+	a := fake{peer: "192.0.2.1", proto: bgp.LS_PROTOCOL_OSPF_V2}
+	b := fake{peer: "192.0.2.2", proto: bgp.LS_PROTOCOL_OSPF_V2}
+	there := func(f fake) *apiutil.Path { return f.link("10.0.0.1", "10.0.0.2", "10.1.0.1", "10.1.0.2", 5) }
+	back := func(f fake) *apiutil.Path { return f.link("10.0.0.2", "10.0.0.1", "10.1.0.2", "10.1.0.1", 5) }
+	for _, f := range []fake{a, b} {
+		for _, p := range []*apiutil.Path{f.node("10.0.0.1", ""), f.node("10.0.0.2", ""), there(f), back(f)} {
+			s.update(p)
+		}
+		s.sweep(netip.MustParseAddr(f.peer))
+	}
+	s.update(a.node("10.0.0.3", "")) // of an area that only a tells
+	s.update(a.link("10.0.0.2", "10.0.0.3", "10.1.0.5", "10.1.0.6", 5))
+	links := func(want int) {
+		t.Helper()
+		if got, _ := built(t, s, nil); strings.Count(got, ">10.0") != want {
+			t.Errorf("want %d links:\n%s", want, got)
+		}
+	}
+	s.stale(netip.MustParseAddr(a.peer))
+	links(3)
+	b.withdraw = true
+	s.update(there(b))
+	links(2)
+	s.stale(netip.MustParseAddr(b.peer)) // now nobody can tell
+	links(3)
+}
+
+// Configured names win over what routers call themselves.
+func TestConfiguredNamesWin(t *testing.T) {
+	s := newStore()
+	f := fake{peer: "192.0.2.1", proto: bgp.LS_PROTOCOL_OSPF_V2}
+	for _, p := range []*apiutil.Path{f.node("10.0.0.1", "pe2"), f.node("10.0.0.2", "core-7.example.net"), f.node("10.0.0.3", "other"), f.node("0000.0000.0004", "pe4")} {
+		s.update(p)
+	}
+	id := netip.MustParseAddr
+	got, notes := built(t, s, map[netip.Addr]string{id("10.0.0.2"): "pe2", id("10.0.0.4"): "pe4"})
+	if want := "pe4\n10.0.0.1\npe2\nother"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0], "node 10.0.0.1: it calls itself pe2, which is the configured name of 10.0.0.2") {
+		t.Errorf("notes %q", notes)
 	}
 }
 
