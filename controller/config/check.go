@@ -23,6 +23,7 @@ func (k *checker) run() {
 	k.mirrors(attachments)
 	k.pes()
 	k.topology()
+	k.bgpls()
 	k.policies(vpns)
 	k.thresholds(vpns)
 	k.detector()

@@ -19,6 +19,7 @@ type Config struct {
 	Detector   Detector   `yaml:"detector" jsonschema_description:"Bounds of the detector's memory. What exceeds them is counted; verified connections are never given up for unverified ones."`
 	PEs        []PE       `yaml:"pes" jsonschema_description:"The provider edge routers."`
 	Topology   Topology   `yaml:"topology" jsonschema_description:"What is known of the network besides what routers tell."`
+	BGPLS      *BGPLS     `yaml:"bgp_ls,omitempty" jsonschema_description:"The network's topology by BGP Link-State (RFC 9552), within a second of a change. It is then what is planned on; the topology that PEs tell is used until it is there, and when it is lost for long."`
 	Policies   []Policy   `yaml:"policies" jsonschema_description:"What connections are to be given. The first policy that matches applies; a connection that none matches is only shown."`
 	Thresholds Thresholds `yaml:"thresholds" jsonschema_description:"Limits on replanning. They can be changed at run time, and that is kept."`
 	API        API        `yaml:"api" jsonschema_description:"REST, events, metrics and the web page."`

@@ -65,6 +65,31 @@ func TestSubflowsFollowConnections(t *testing.T) {
 	}
 }
 
+// Of BGP-LS peers, what is left out follows from the rest, and is the same once it was
+// dumped.
+func TestBGPLSDefaults(t *testing.T) {
+	c, err := Parse("f.yaml", []byte(`bgp_ls: {asn: 65000, router_id: 10.0.0.1, listen: "[::1]:1179", peers: [{address: 192.0.2.1, passive: true}, {address: "2001:db8::1", asn: 65001, port: 1790}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &BGPLS{ASN: 65000, RouterID: netip.MustParseAddr("10.0.0.1"), Listen: "[::1]:1179", FallBack: Duration(time.Minute), Peers: []BGPLSPeer{
+		{Address: netip.MustParseAddr("192.0.2.1"), ASN: 65000, Port: 179, Passive: true}, {Address: netip.MustParseAddr("2001:db8::1"), ASN: 65001, Port: 1790}}}
+	if d := cmp.Diff(want, c.BGPLS, sameAddr); d != "" {
+		t.Error(d)
+	}
+	dump, err := c.Dump()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Parse("f.yaml", dump)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, dump)
+	}
+	if d := cmp.Diff(want, again.BGPLS, sameAddr); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestEmptyFileIsDefault(t *testing.T) {
 	c, err := Parse("empty.yaml", nil)
 	if err != nil {

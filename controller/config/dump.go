@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -26,6 +27,14 @@ func (c *Config) Dump() ([]byte, error) {
 			p.SSH = &s
 		}
 		d.PEs[i] = p
+	}
+	if c.BGPLS != nil {
+		ls := *c.BGPLS
+		ls.Peers = slices.Clone(ls.Peers)
+		for i := range ls.Peers {
+			blankIf(&ls.Peers[i].Password, ls.Peers[i].PasswordFile)
+		}
+		d.BGPLS = &ls
 	}
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)

@@ -131,5 +131,6 @@ func configSchema() ([]byte, error) {
 	d := Default()
 	return reflectSchema(Config{}, "mpbox configuration", d, d.OpenFlow, d.OpenFlow.Observe, d.Tap, d.Detector,
 		d.Topology, d.Thresholds, d.API, d.Store, d.Log, defaultPE(), defaultSNMP(), defaultSSH(),
-		defaultPolicy(), Match{VPN: "*"}, defaultPolicy().LSP, defaultAttachment(), defaultMirror(), defaultMirrorAttachment())
+		defaultPolicy(), Match{VPN: "*"}, defaultPolicy().LSP, defaultAttachment(), defaultMirror(), defaultMirrorAttachment(),
+		defaultBGPLS(), defaultBGPLSPeer())
 }
