@@ -82,8 +82,10 @@ type state struct {
 
 	pes     map[string]*peState
 	known   *inventory // of what the PEs reported; nil when that has changed
+	told    *topology.TED // of SetTopology, in place of the PEs' own
 	ted     *topology.TED
 	tedAt   time.Time
+	tedFrom TEDSource
 	want    *desired
 	wanted  map[topology.LSPKey]time.Time // since when an owned LSP is not wanted
 	uses    map[topology.LSPKey]lspUse    // what owned LSPs are there for, or were last
@@ -164,7 +166,7 @@ func New(cfg Config, conns map[string]Conn, edge Edge, store Store, log *zap.Log
 			conns: map[uint64]*Connection{}, demands: map[string]*demandState{}, specs: map[string]topology.LSP{},
 			asked: map[topology.LSPKey]time.Time{}, classes: newClassTable(), failures: map[pathKey]*failure{}, pes: map[string]*peState{},
 			wanted: map[topology.LSPKey]time.Time{}, uses: map[topology.LSPKey]lspUse{}, binding: map[string]*Binding{}, rode: map[string]string{}, before: map[string]bool{}, saved: map[uint64]savedBound{}, restored: map[string]bool{}, unsaved: map[string]any{}, sent: map[uint64]EdgeRule{},
-			ted: cfg.Topology, dirty: true, audit: audit{limit: maxChanges},
+			ted: cfg.Topology, tedFrom: fileOrNone(cfg.Topology), dirty: true, audit: audit{limit: maxChanges},
 		},
 	}
 	for _, a := range cfg.Attachments {

@@ -48,8 +48,9 @@ func (m *Manager) onPE(r peReport, now time.Time) {
 	if r.ted != nil {
 		p.tedAt = now
 		if p.ted == nil || !topology.Equal(p.ted, r.ted) {
-			p.ted = r.ted
-			m.mergeTED(now)
+			if p.ted = r.ted; m.told == nil {
+				_ = m.mergeTED(now) // logged; the last one stays
+			}
 		}
 	}
 }
@@ -125,33 +126,6 @@ func (m *Manager) learnFrom(p *peState) {
 		lsps[l.Name] = l
 	}
 	m.classes.learn(m.cfg.Owner, p.state.FTNs, lsps)
-}
-
-// mergeTED makes one TED of the configured one and what the PEs tell.
-func (m *Manager) mergeTED(now time.Time) {
-	views := []*topology.TED{m.cfg.Topology}
-	for _, name := range sortedKeys(m.pes) {
-		views = append(views, m.pes[name].ted)
-	}
-	ted, err := topology.Merge(views...)
-	if err != nil {
-		m.log.Warn("TED views do not fit together; the last good one stays in use", zap.Error(err))
-		return
-	}
-	if m.ted != nil {
-		diff := topology.Diff(m.ted, ted)
-		if len(diff) == 0 {
-			return
-		}
-		if topology.Reshaped(m.ted, ted) {
-			m.forgetFailures()
-		}
-		m.log.Info("topology changed", zap.Strings("diff", diff[:min(len(diff), 20)]), zap.Int("changes", len(diff)))
-		for _, d := range diff[:min(len(diff), 20)] {
-			m.record(now, Change{Action: "topology", Subject: d, Result: ResultOK})
-		}
-	}
-	m.ted, m.tedAt, m.dirty = ted, now, true
 }
 
 // onEdge takes in what was read back from the edge bridges.

@@ -85,6 +85,7 @@ type View struct {
 	LSPs       []LSPView           // by name, then head end
 	TED        *topology.TED
 	TEDAt      time.Time
+	TEDFrom    TEDSource
 	Plans      []*Plan  // oldest first
 	Changes    []Change // oldest first
 	DemandOf   map[uint64]string
@@ -111,7 +112,7 @@ func (m *Manager) FlowName(f Flow) string { return flowName(m.cfg.Owner, f) }
 
 // publish makes the snapshot that readers see from now on.
 func (m *Manager) publish(now time.Time) {
-	v := &View{At: now, Mode: m.mode, Limits: m.limits, Rules: m.rules, TED: m.ted, TEDAt: m.tedAt, ByFlow: m.binding, Owner: m.cfg.Owner,
+	v := &View{At: now, Mode: m.mode, Limits: m.limits, Rules: m.rules, TED: m.ted, TEDAt: m.tedAt, TEDFrom: m.tedFrom, ByFlow: m.binding, Owner: m.cfg.Owner,
 		Changes: m.audit.ring[:len(m.audit.ring):len(m.audit.ring)], DemandOf: map[uint64]string{}, EdgeErr: m.edgeErr, edgeReadOK: m.edgeOK}
 	for _, name := range sortedKeys(m.binding) {
 		v.Bindings = append(v.Bindings, m.binding[name])
