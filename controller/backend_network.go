@@ -20,6 +20,7 @@ type network struct {
 	manager  *tunnelmanager.Manager
 	registry *datapath.Registry
 	mirrors  []*mirror
+	bgpls    *linkState
 }
 
 var _ api.NetworkReader = (*network)(nil)
@@ -163,7 +164,10 @@ func hopText(hops []topology.Hop) []string {
 
 func (n *network) Topology(context.Context) (api.Topology, error) {
 	view := n.manager.View()
-	t := api.Topology{At: view.TEDAt}
+	t := api.Topology{At: view.TEDAt, Source: sourceName(view.TEDFrom)}
+	if b := n.bgpls.status(); b != nil {
+		t.Sources = append(t.Sources, api.Source{Name: bgplsName, At: b.Updated, Error: b.Error})
+	}
 	for i := range view.PEs {
 		v := &view.PEs[i]
 		if !v.TEDAt.IsZero() || v.TEDErr != nil {

@@ -18,6 +18,7 @@ import (
 	"mpbox/controller/api"
 	"mpbox/controller/config"
 	"mpbox/controller/store"
+	"mpbox/pe-drivers/driver"
 	"mpbox/southbound/datapath"
 	"mpbox/southbound/openflow"
 )
@@ -35,6 +36,7 @@ type Controller struct {
 	flows    *flows
 	registry *datapath.Registry
 	manager  *tunnelmanager.Manager
+	bgpls    *linkState // nil where it is not configured
 	reader   *flowReader
 	broker   *api.Broker
 	api      *api.Server
@@ -42,9 +44,16 @@ type Controller struct {
 	tls      *tls.Config
 }
 
+// connector makes the sessions to a PE.
+type connector func(*config.Config, *config.PE, driver.Names, *zap.Logger) (tunnelmanager.Conn, error)
+
 // New builds all parts from a configuration. It opens the store, and touches no
 // network: a PE or bridge that is not there is Run's matter.
-func New(cfg *config.Config, version string, log *zap.Logger) (c *Controller, err error) {
+func New(cfg *config.Config, version string, log *zap.Logger) (*Controller, error) {
+	return build(cfg, version, log, connect)
+}
+
+func build(cfg *config.Config, version string, log *zap.Logger, connect connector) (c *Controller, err error) {
 	c = &Controller{cfg: cfg, log: log, version: version, places: newPlaces(cfg), broker: api.NewBroker(4096)}
 	c.mirrors = newMirrors(cfg, c.places)
 	if c.store, err = store.Open(cfg.Store.Path); err != nil {
@@ -61,7 +70,10 @@ func New(cfg *config.Config, version string, log *zap.Logger) (c *Controller, er
 	if err = c.buildTap(); err != nil {
 		return nil, err
 	}
-	if err = c.buildManager(); err != nil {
+	if err = c.buildManager(connect); err != nil {
+		return nil, err
+	}
+	if c.bgpls, err = newLinkState(cfg, c.manager, c.broker.Publish, log); err != nil {
 		return nil, err
 	}
 	return c, c.buildAPI()
@@ -123,7 +135,7 @@ func (c *Controller) buildTap() error {
 // edgeIdle ends a bound flow that carries nothing for so long.
 const edgeIdle = 5 * time.Minute
 
-func (c *Controller) buildManager() error {
+func (c *Controller) buildManager(connect connector) error {
 	cfg := c.cfg
 	mc, err := managerConfig(cfg, c.places)
 	if err != nil {
@@ -159,11 +171,11 @@ func (c *Controller) buildManager() error {
 func (c *Controller) buildAPI() error {
 	cfg := c.cfg
 	ctl := &control{manager: c.manager}
-	c.system = &system{started: time.Now(), cfg: cfg, version: c.version, tap: c.tap, registry: c.registry, mirrors: c.mirrors, manager: c.manager, broker: c.broker}
-	m := &metrics{tap: c.tap, registry: c.registry, mirrors: c.mirrors, manager: c.manager}
+	c.system = &system{started: time.Now(), cfg: cfg, version: c.version, tap: c.tap, registry: c.registry, mirrors: c.mirrors, manager: c.manager, bgpls: c.bgpls, broker: c.broker}
+	m := &metrics{tap: c.tap, registry: c.registry, mirrors: c.mirrors, manager: c.manager, bgpls: c.bgpls}
 	o := api.Options{
 		TokensFile: cfg.API.TokensFile, Version: c.version, Metrics: m.handler(), Log: c.log,
-		Backend: api.Backend{Flows: c.reader, Network: &network{cfg: cfg, manager: c.manager, registry: c.registry, mirrors: c.mirrors}, Plans: ctl, Control: ctl, System: c.system},
+		Backend: api.Backend{Flows: c.reader, Network: &network{cfg: cfg, manager: c.manager, registry: c.registry, mirrors: c.mirrors, bgpls: c.bgpls}, Plans: ctl, Control: ctl, System: c.system},
 	}
 	for _, l := range cfg.API.Listen {
 		o.Listen = append(o.Listen, string(l))
@@ -195,6 +207,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return c.flows.run(ctx) })
 	g.Go(func() error { return c.manager.Run(ctx) })
+	if c.bgpls != nil {
+		g.Go(func() error { return c.bgpls.run(ctx) })
+	}
 	g.Go(func() error {
 		return c.api.Run(ctx, func(addrs []net.Addr) {
 			for _, a := range addrs {

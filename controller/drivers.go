@@ -15,7 +15,9 @@ import (
 )
 
 // names are those of all routers that the configuration knows by router id.
-func names(cfg *config.Config) driver.Names {
+func names(cfg *config.Config) driver.Names { return driver.NewNames(namesByID(cfg)) }
+
+func namesByID(cfg *config.Config) map[netip.Addr]string {
 	ids := map[netip.Addr]string{}
 	for id, name := range cfg.Topology.Names {
 		ids[id] = name
@@ -23,7 +25,7 @@ func names(cfg *config.Config) driver.Names {
 	for i := range cfg.PEs {
 		ids[cfg.PEs[i].RouterID] = cfg.PEs[i].Name
 	}
-	return driver.NewNames(ids)
+	return ids
 }
 
 // connect makes the sessions to a PE; nothing is sent before they are used.

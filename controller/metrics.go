@@ -21,6 +21,7 @@ type metrics struct {
 	registry *datapath.Registry
 	mirrors  []*mirror
 	manager  *tunnelmanager.Manager
+	bgpls    *linkState
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -56,6 +57,13 @@ var (
 	mDemands     = desc("demands", "Demands, by state.", "state")
 	mLSPs        = desc("lsps", "LSPs that PEs report, by PE, owner and state.", "pe", "owned", "state")
 	mPEUp        = desc("pe_up", "1 while the last read of a PE succeeded.", "pe")
+	mTED         = desc("topology_source", "1 for where the topology in use comes from.", "source")
+	mTEDNodes    = desc("topology_nodes", "Nodes of the topology in use.")
+	mTEDLinks    = desc("topology_links", "Links of the topology in use, one for each direction.")
+	mBGPLSUp     = desc("bgpls_session_up", "1 while a BGP-LS session stands and all was told.", "peer")
+	mBGPLSCount  = desc("bgpls_updates_total", "Changes of the topology that BGP-LS told and that were taken over.")
+	mBGPLSTime   = desc("bgpls_updated_timestamp_seconds", "When the last one was; 0 if none.")
+	mUnmatched   = desc("bgpls_unmatched_pes", "Configured PEs that are no node of the topology that BGP-LS tells.")
 	mSets        = desc("pe_operations_total", "Operations sent that change a PE.", "pe")
 )
 
@@ -78,6 +86,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectDatapaths(ch)
 	m.collectMirrors(ch)
 	m.collectManager(ch)
+	m.collectTopology(ch)
 }
 
 func collectDetector(ch chan<- prometheus.Metric, s *detector.Stats) {
@@ -215,6 +224,36 @@ func (m *metrics) collectManager(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(mPEUp, prometheus.GaugeValue, boolGauge(pe.Reachable), pe.Name)
 		ch <- prometheus.MustNewConstMetric(mSets, prometheus.CounterValue, float64(pe.SetsSent), pe.Name)
 	}
+}
+
+func (m *metrics) collectTopology(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	v := m.manager.View()
+	for _, s := range []tunnelmanager.TEDSource{tunnelmanager.TEDNone, tunnelmanager.TEDFile, tunnelmanager.TEDPEs, tunnelmanager.TEDTold} {
+		gauge(mTED, boolGauge(s == v.TEDFrom), sourceName(s))
+	}
+	nodes, links := 0, 0
+	if v.TED != nil {
+		nodes, links = len(v.TED.Nodes()), len(v.TED.Links())
+	}
+	gauge(mTEDNodes, float64(nodes))
+	gauge(mTEDLinks, float64(links))
+	b := m.bgpls.status()
+	if b == nil {
+		return
+	}
+	for _, p := range b.Peers {
+		gauge(mBGPLSUp, boolGauge(p.State == peerUp), p.Address)
+	}
+	ch <- prometheus.MustNewConstMetric(mBGPLSCount, prometheus.CounterValue, float64(b.Updates))
+	updated := 0.0
+	if !b.Updated.IsZero() {
+		updated = float64(b.Updated.UnixMilli()) / 1000
+	}
+	gauge(mBGPLSTime, updated)
+	gauge(mUnmatched, float64(len(b.Unmatched)))
 }
 
 func boolGauge(b bool) float64 {

@@ -21,6 +21,7 @@ type system struct {
 	registry  *datapath.Registry
 	mirrors   []*mirror
 	manager   *tunnelmanager.Manager
+	bgpls     *linkState
 	broker    *api.Broker
 	started   time.Time
 	listening atomic.Bool
@@ -37,6 +38,10 @@ func (s *system) Status(context.Context) (api.Status, error) {
 		Instance: s.cfg.Instance, Version: s.version, Mode: string(view.Mode), Started: s.started,
 		Connections: st.ConnectionsProven + st.ConnectionsUnproven, Subflows: st.Live, Orphans: st.OrphansAsked + st.OrphansAnswered,
 		Bindings: len(view.Bindings), LSPs: len(view.LSPs),
+		Topology: api.TopologyStatus{Source: sourceName(view.TEDFrom), At: view.TEDAt, BGPLS: s.bgpls.status()},
+	}
+	if view.TED != nil {
+		o.Topology.Nodes, o.Topology.Links = len(view.TED.Nodes()), len(view.TED.Links())
 	}
 	for _, d := range s.registry.Snapshot() {
 		if d.State != datapath.Disconnected && d.State != datapath.Refused {

@@ -81,7 +81,7 @@ type state struct {
 	failures map[pathKey]*failure
 
 	pes     map[string]*peState
-	known   *inventory // of what the PEs reported; nil when that has changed
+	known   *inventory    // of what the PEs reported; nil when that has changed
 	told    *topology.TED // of SetTopology, in place of the PEs' own
 	ted     *topology.TED
 	tedAt   time.Time

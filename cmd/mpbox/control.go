@@ -90,11 +90,48 @@ func newStatusCmd() *cobra.Command {
 			if asJSON, err := c.out.isJSON(); err != nil || asJSON {
 				return orJSON(cmd, err, s)
 			}
-			return printPairs(cmd.OutOrStdout(), pair{"instance", s.Instance}, pair{"version", s.Version}, pair{"mode", s.Mode}, pair{"running", age(s.Started)},
-				pair{"edge bridges", strconv.Itoa(s.Datapaths)}, pair{"mirrors", strconv.Itoa(s.Mirrors)}, pair{"PEs", strconv.Itoa(s.PEs)}, pair{"connections", strconv.Itoa(s.Connections)}, pair{"subflows", strconv.Itoa(s.Subflows)},
-				pair{"orphans", strconv.Itoa(s.Orphans)}, pair{"bindings", strconv.Itoa(s.Bindings)}, pair{"LSPs", strconv.Itoa(s.LSPs)})
+			pairs := []pair{{"instance", s.Instance}, {"version", s.Version}, {"mode", s.Mode}, {"running", age(s.Started)},
+				{"edge bridges", strconv.Itoa(s.Datapaths)}, {"mirrors", strconv.Itoa(s.Mirrors)}, {"PEs", strconv.Itoa(s.PEs)}, {"connections", strconv.Itoa(s.Connections)}, {"subflows", strconv.Itoa(s.Subflows)},
+				{"orphans", strconv.Itoa(s.Orphans)}, {"bindings", strconv.Itoa(s.Bindings)}, {"LSPs", strconv.Itoa(s.LSPs)}}
+			return printPairs(cmd.OutOrStdout(), append(pairs, topologyPairs(&s.Topology)...)...)
 		},
 	}
 	c.addFlags(cmd)
 	return cmd
+}
+
+// topologyPairs say where the topology comes from, and how BGP-LS is where it is
+// configured.
+func topologyPairs(t *api.TopologyStatus) []pair {
+	text := t.Source
+	if t.Nodes > 0 {
+		text = fmt.Sprintf("%s, %d nodes, %d links", t.Source, t.Nodes, t.Links)
+	}
+	if !t.At.IsZero() {
+		text += ", changed " + age(t.At) + " ago"
+	}
+	out := []pair{{"topology", text}}
+	b := t.BGPLS
+	if b == nil {
+		return out
+	}
+	text = fmt.Sprintf("%s for %s, %d nodes, %d links", strings.ReplaceAll(b.State, "_", " "), age(b.Since), b.Nodes, b.Links)
+	if !b.Updated.IsZero() {
+		text += ", updated " + age(b.Updated) + " ago"
+	}
+	out = append(out, pair{"BGP-LS", text})
+	if b.Error != nil {
+		out = append(out, pair{"", b.Error.Detail + ": " + b.Error.Remedy})
+	}
+	for _, p := range b.Peers {
+		text := p.State
+		if !p.Since.IsZero() {
+			text += " for " + age(p.Since)
+		}
+		if p.Reason != "" {
+			text += ": " + p.Reason
+		}
+		out = append(out, pair{"BGP-LS peer", p.Address + " " + text})
+	}
+	return out
 }

@@ -138,4 +138,15 @@ type Status struct {
 	Bindings    int       `json:"bindings"`
 	LSPs        int       `json:"lsps"`
 	PEs         int       `json:"pes" doc:"Reachable"`
+
+	Topology TopologyStatus `json:"topology"`
+}
+
+// TopologyStatus is the traffic engineering database in use at a glance.
+type TopologyStatus struct {
+	Source string    `json:"source" enum:"none,file,pes,bgp-ls" doc:"Where it comes from; a topology file completes each of the others"`
+	At     time.Time `json:"at,omitzero" doc:"Its last change"`
+	Nodes  int       `json:"nodes"`
+	Links  int       `json:"links" doc:"One for each direction"`
+	BGPLS  *BGPLS    `json:"bgp_ls,omitempty" doc:"Where it is configured"`
 }

@@ -106,6 +106,7 @@ type LSP struct {
 type Topology struct {
 	Version uint64       `json:"version" doc:"Grows with each change"`
 	At      time.Time    `json:"at,omitzero" doc:"When it was read"`
+	Source  string       `json:"source" enum:"none,file,pes,bgp-ls" doc:"Which of the sources is in use; a topology file completes each of the others"`
 	Sources List[Source] `json:"sources"`
 	Nodes   List[Node]   `json:"nodes"`
 	Links   List[Link]   `json:"links" doc:"One for each direction"`
@@ -113,9 +114,33 @@ type Topology struct {
 
 // Source is where topology is read from.
 type Source struct {
-	Name  string    `json:"name" doc:"PE or file"`
+	Name  string    `json:"name" doc:"PE, file or bgp-ls"`
 	At    time.Time `json:"at,omitzero"`
 	Error *Problem  `json:"error,omitempty"`
+}
+
+// BGPLS is the topology as BGP-LS tells it, and the sessions that it comes by.
+type BGPLS struct {
+	State     string          `json:"state" enum:"waiting,in_use,held,refused,lost,fallen_back" doc:"waiting: no peer has told all yet. in_use: it is planned on. held: more than half of it went away at once; the one before stays until this one rests. refused: it cannot be used, the one before stays. lost: no session stands, the last one stays. fallen_back: lost for so long that the PEs' own topology is used, if they tell one"`
+	Since     time.Time       `json:"since" doc:"When it came into this state"`
+	Peers     List[BGPLSPeer] `json:"peers"`
+	Nodes     int             `json:"nodes" doc:"As last told, used or not"`
+	Links     int             `json:"links" doc:"As last told, one for each direction"`
+	Updates   uint64          `json:"updates" doc:"Changes that were taken over"`
+	Updated   time.Time       `json:"updated,omitzero" doc:"When the last one was"`
+	Unmatched List[string]    `json:"unmatched_pes" doc:"PEs of the configuration that are no node of it: nothing can be planned from or to them"`
+	Notes     List[string]    `json:"notes" doc:"What was left out of it, and why; the first 20"`
+	Error     *Problem        `json:"error,omitempty" doc:"What is wrong now; absent when nothing is"`
+}
+
+// BGPLSPeer is a router that tells its topology.
+type BGPLSPeer struct {
+	Address string    `json:"address"`
+	ASN     uint32    `json:"asn"`
+	State   string    `json:"state" enum:"down,syncing,up" doc:"syncing: the session stands, and not all was told yet"`
+	Since   time.Time `json:"since,omitzero" doc:"When the session came or went; absent if it never was"`
+	Heard   time.Time `json:"heard,omitzero" doc:"When it last told a change"`
+	Reason  string    `json:"reason,omitempty" doc:"Why the last session ended"`
 }
 
 // Node is a router.

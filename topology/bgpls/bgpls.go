@@ -100,7 +100,8 @@ type Listener struct {
 	notes []string
 }
 
-// New checks the configuration. A nil logger is silent.
+// New checks the configuration. A nil logger is silent; sessions are not logged here
+// but shown in Status.
 func New(cfg Config, log *slog.Logger) (*Listener, error) {
 	switch {
 	case cfg.AS == 0:
@@ -281,7 +282,6 @@ func (l *Listener) sweepQuiet(now time.Time) {
 func (l *Listener) allTold(addr netip.Addr) {
 	if s, ok := l.peers[addr]; ok && s.Stands && !l.store.whole[addr] {
 		l.store.sweep(addr)
-		l.log.Info("BGP-LS peer has told its topology", "peer", addr)
 		poke(l.heard)
 	}
 }
@@ -300,7 +300,6 @@ func (l *Listener) peer(ev *apiutil.WatchEventMessage_PeerEvent, at time.Time) {
 	} else {
 		s.Reason = cmp.Or(ev.Peer.State.DisconnectMessage, "the connection ended")
 		l.store.stale(addr)
-		l.log.Warn("BGP-LS session lost: its topology is kept", "peer", addr, "reason", s.Reason)
 	}
 	poke(l.heard)
 	poke(l.changed)

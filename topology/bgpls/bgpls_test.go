@@ -77,7 +77,7 @@ func TestNetworkOfAHundredNodes(t *testing.T) {
 		}
 	}()
 
-	s := bgplstest.Start(t, port)
+	s := bgplstest.Start(t, port, false)
 	await(t, l, 20*time.Second, "the whole network", func(ted *topology.TED) bool { return topology.Equal(source, ted) })
 	awaitUp(t, l, true)
 	if st := l.Status(); len(st.Notes) > 0 || st.Nodes != 100 {
@@ -112,7 +112,7 @@ func TestNetworkOfAHundredNodes(t *testing.T) {
 
 	// It is back, and the network is another: what is not told again goes.
 	less := without(t, source, lost)
-	bgplstest.Start(t, port, lost, opposite)
+	bgplstest.Start(t, port, true, lost, opposite)
 	await(t, l, 20*time.Second, "told again", func(ted *topology.TED) bool { return topology.Equal(less, ted) })
 }
 

@@ -150,8 +150,9 @@ const speakerEnv = "MPBOX_TEST_BGPLS_SPEAKER"
 
 // Main is what TestMain of a package that starts a Speaker calls.
 func Main(m *testing.M) {
-	if port := os.Getenv(speakerEnv); port != "" {
-		speak(port)
+	if how := os.Getenv(speakerEnv); how != "" {
+		port, eor, _ := strings.Cut(how, " ")
+		speak(port, eor == "true")
 		return
 	}
 	os.Exit(m.Run())
@@ -159,10 +160,11 @@ func Main(m *testing.M) {
 
 // Start connects a speaker of AS 65001 to a port of 127.0.0.1, where AS 65002 listens.
 // It tells Network(100) but for some links.
-func Start(t *testing.T, port uint16, but ...int) *Speaker {
+// With eor it sends the end-of-RIB marker when it has told all.
+func Start(t *testing.T, port uint16, eor bool, but ...int) *Speaker {
 	t.Helper()
 	s := &Speaker{t: t, cmd: exec.Command(os.Args[0])}
-	s.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", speakerEnv, port))
+	s.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %v", speakerEnv, port, eor))
 	s.cmd.Stdout, s.cmd.Stderr = os.Stderr, os.Stderr
 	var err error
 	if s.in, err = s.cmd.StdinPipe(); err == nil {
@@ -195,7 +197,7 @@ func (s *Speaker) Stop() {
 }
 
 // speak is the speaker's process.
-func speak(port string) {
+func speak(port string, eor bool) {
 	check := func(err error) {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "speaker:", err)
@@ -231,7 +233,9 @@ func speak(port string) {
 			check(s.AddPeer(ctx, &api.AddPeerRequest{Peer: &api.Peer{
 				Conf:      &api.PeerConf{NeighborAddress: loopback, PeerAsn: 65002},
 				Transport: &api.Transport{RemotePort: uint32(remote)},
-				Timers:    &api.Timers{Config: &api.TimersConfig{ConnectRetry: 1, IdleHoldTimeAfterReset: 1}},
+				// It is what makes GoBGP send the marker.
+				GracefulRestart: &api.GracefulRestart{Enabled: eor, RestartTime: 1},
+				Timers:          &api.Timers{Config: &api.TimersConfig{ConnectRetry: 1, IdleHoldTimeAfterReset: 1}},
 				AfiSafis: []*api.AfiSafi{{Config: &api.AfiSafiConfig{
 					Family: &api.Family{Afi: api.Family_AFI_LS, Safi: api.Family_SAFI_LS}, Enabled: true}}},
 			}}))
