@@ -83,7 +83,12 @@ func newLinkState(cfg *config.Config, m *tunnelmanager.Manager, publish func(api
 // run holds the sessions and hands over what they tell, until ctx ends.
 func (b *linkState) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return b.listener.Run(ctx) })
+	g.Go(func() error {
+		if err := b.listener.Run(ctx); err != nil {
+			return fmt.Errorf("bgp_ls: %w (is bgp_ls.listen an address of this machine, and its port free? Below 1024 it takes root or CAP_NET_BIND_SERVICE)", err)
+		}
+		return nil
+	})
 	g.Go(func() error { return b.loop(ctx) })
 	return g.Wait()
 }

@@ -129,7 +129,9 @@ func (f *fakeBox) Changes(context.Context, api.Query) (api.Page[api.Change], err
 }
 
 func (f *fakeBox) Status(context.Context) (api.Status, error) {
-	return api.Status{Instance: "lab", Mode: f.mode}, nil
+	return api.Status{Instance: "lab", Mode: f.mode, Topology: api.TopologyStatus{Source: "bgp-ls", Nodes: 100, Links: 398, BGPLS: &api.BGPLS{
+		State: "in_use", Nodes: 100, Links: 398, Peers: []api.BGPLSPeer{{Address: "192.0.2.1", State: "up"}, {Address: "192.0.2.2", State: "down", Reason: "hold timer expired"}},
+		Error: &api.Problem{Detail: "not in the topology that BGP-LS tells: pe9 (10.255.0.9)", Remedy: "set router_id"}}}}, nil
 }
 func (f *fakeBox) Ready(context.Context) error { return nil }
 
@@ -165,7 +167,7 @@ func TestClients(t *testing.T) {
 		code  int
 		wants []string // in stdout, or in stderr where the code is not 0
 	}{
-		{"status", 0, []string{"instance", "lab", "suggest"}},
+		{"status", 0, []string{"instance", "lab", "suggest", "bgp-ls, 100 nodes, 398 links\n", "in use", "pe9 (10.255.0.9): set router_id\n", "192.0.2.1 up\n", "192.0.2.2 down: hold timer expired\n"}},
 		{"flow --limit 2", 0, []string{"TOKEN", "c0001", "pe1>pe2", "mpbox/lab/pe1-pe2/1", "x (failed)"}},
 		{"flow list --limit 2 --vpn blue", 0, []string{"TOKEN"}},
 		{"flow show c0003", 0, []string{"00000003", "pe1-p1 p1-pe2", "verified"}},

@@ -143,7 +143,7 @@ func (f *fake) LSPs(_ context.Context, q Query) (Page[LSP], error) {
 }
 
 func (f *fake) Topology(context.Context) (Topology, error) {
-	return Topology{Version: 3, At: t0, Sources: []Source{{Name: "pe1", At: t0}},
+	return Topology{Version: 3, At: t0, Source: "pes", Sources: []Source{{Name: "pe1", At: t0}},
 		Nodes: []Node{{Name: "pe1", RouterID: "10.255.0.1", PE: true}, {Name: "p1"}, {Name: "pe2", PE: true}},
 		Links: []Link{
 			{Name: "pe1-p1", From: "pe1", To: "p1", TEMetric: 10, MaxBandwidth: 20e6, SRLGs: []uint32{7}, Delay: Duration(time.Millisecond)},
@@ -257,7 +257,9 @@ func (f *fake) Changes(_ context.Context, q Query) (Page[Change], error) {
 }
 
 func (f *fake) Status(context.Context) (Status, error) {
-	return Status{Instance: "lab", Version: "test", Mode: "suggest", Started: t0, Connections: 5}, nil
+	return Status{Instance: "lab", Version: "test", Mode: "suggest", Started: t0, Connections: 5, Topology: TopologyStatus{Source: "bgp-ls", At: t0, Nodes: 3, Links: 3, BGPLS: &BGPLS{
+		State: "lost", Since: t0, Peers: []BGPLSPeer{{Address: "192.0.2.1", ASN: 65000, State: "down", Since: t0, Heard: t0, Reason: "hold timer expired"}, {Address: "192.0.2.2", ASN: 65001, State: "down"}},
+		Nodes: 3, Links: 3, Updates: 2, Updated: t0, Unmatched: []string{"pe9 (10.255.0.9)"}, Error: &Problem{Step: "hold BGP sessions", Detail: "no session stands", Remedy: "check it", At: t0}}}}, nil
 }
 
 func (f *fake) Ready(context.Context) error { return f.notReady }

@@ -116,6 +116,37 @@ func TestNetworkOfAHundredNodes(t *testing.T) {
 	await(t, l, 20*time.Second, "told again", func(ted *topology.TED) bool { return topology.Equal(less, ted) })
 }
 
+// With another password nothing is heard, with the same one everything.
+func TestPassword(t *testing.T) {
+	port := bgplstest.FreePort(t)
+	l, err := New(Config{
+		AS: 65002, RouterID: netip.MustParseAddr("10.0.0.8"), Listen: netip.AddrPortFrom(netip.MustParseAddr(loopback), port),
+		Peers: []Peer{{Address: netip.MustParseAddr(loopback), AS: 65001, Passive: true, Password: "right"}},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Setenv(bgplstest.PasswordEnv, "wrong")
+	bgplstest.Start(t, port, true)
+	select {
+	case <-l.Changed():
+		t.Errorf("heard with a wrong password: %+v", l.Status())
+	case <-time.After(3 * time.Second):
+	}
+	t.Setenv(bgplstest.PasswordEnv, "right")
+	bgplstest.Start(t, port, true)
+	awaitUp(t, l, true)
+}
+
 // without rebuilds a network without a link.
 func without(t *testing.T, ted *topology.TED, link int) *topology.TED {
 	t.Helper()

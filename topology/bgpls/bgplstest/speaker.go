@@ -146,6 +146,9 @@ type Speaker struct {
 	in  io.WriteCloser
 }
 
+// PasswordEnv has the password of TCP MD5 that a Speaker uses.
+const PasswordEnv = "MPBOX_TEST_BGPLS_PASSWORD"
+
 const speakerEnv = "MPBOX_TEST_BGPLS_SPEAKER"
 
 // Main is what TestMain of a package that starts a Speaker calls.
@@ -231,7 +234,7 @@ func speak(port string, eor bool) {
 		switch {
 		case f[0] == "connect":
 			check(s.AddPeer(ctx, &api.AddPeerRequest{Peer: &api.Peer{
-				Conf:      &api.PeerConf{NeighborAddress: loopback, PeerAsn: 65002},
+				Conf:      &api.PeerConf{NeighborAddress: loopback, PeerAsn: 65002, AuthPassword: os.Getenv(PasswordEnv)},
 				Transport: &api.Transport{RemotePort: uint32(remote)},
 				// It is what makes GoBGP send the marker.
 				GracefulRestart: &api.GracefulRestart{Enabled: eor, RestartTime: 1},
