@@ -243,12 +243,12 @@ func TestLostPeerHidesNoFailure(t *testing.T) {
 func TestConfiguredNamesWin(t *testing.T) {
 	s := newStore()
 	f := fake{peer: "192.0.2.1", proto: bgp.LS_PROTOCOL_OSPF_V2}
-	for _, p := range []*apiutil.Path{f.node("10.0.0.1", "pe2"), f.node("10.0.0.2", "core-7.example.net"), f.node("10.0.0.3", "other"), f.node("0000.0000.0004", "pe4")} {
+	for _, p := range []*apiutil.Path{f.node("10.0.0.1", "pe2"), f.node("10.0.0.2", "core-7.example.net"), f.node("10.0.0.3", "other"), f.node("0000.0000.0004", "pe4"), f.node("0000.0000.0005", "pe2")} {
 		s.update(p)
 	}
 	id := netip.MustParseAddr
 	got, notes := built(t, s, map[netip.Addr]string{id("10.0.0.2"): "pe2", id("10.0.0.4"): "pe4"})
-	if want := "pe4\n10.0.0.1\npe2\nother"; got != want {
+	if want := "pe4\n0000.0000.0005\n10.0.0.1\npe2\nother"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if len(notes) != 1 || !strings.Contains(notes[0], "node 10.0.0.1: it calls itself pe2, which is the configured name of 10.0.0.2") {
