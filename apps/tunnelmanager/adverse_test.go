@@ -3,6 +3,7 @@ package tunnelmanager
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -312,22 +313,51 @@ func TestRetainForgetsWhatHasEnded(t *testing.T) {
 	})
 }
 
-// The number of a plan is not used again after a restart: the audit names plans.
-func TestPlanNumbersGoOn(t *testing.T) {
+// Plans are shown after a restart as before. What waited for approval does no longer,
+// and is proposed anew under the next number: the audit names plans.
+func TestPlansAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
 		store := &memory{values: map[string]any{}}
+		plans := func(m *Manager) map[string]*Plan {
+			out := map[string]*Plan{}
+			for _, p := range m.View().Plans {
+				if _, ok := out[p.ID]; ok {
+					t.Errorf("two plans %s", p.ID)
+				}
+				out[p.ID] = p
+			}
+			return out
+		}
 		m, stop := n.start(Suggest, SteerFTN, store, nil)
 		m.Put(conn(1, 2))
 		settle(5 * time.Second)
-		first := m.View().Plans[0].ID
+		if _, err := m.Approve(t.Context(), "joe", "p1"); err != nil {
+			t.Fatal(err)
+		}
+		settle(10 * time.Second)
+		m.Put(conn(2, 3))
+		settle(10 * time.Second)
+		before := plans(m)
 		stop()
+		if before["p1"].State != PlanDone || before["p2"].State != PlanProposed {
+			t.Fatalf("plans %+v", before)
+		}
 		m, stop = n.start(Suggest, SteerFTN, store, nil)
 		defer stop()
+		after := plans(m)
+		if was, is := before["p1"], after["p1"]; is.State != was.State || is.Actor != "joe" || !is.At.Equal(was.At) ||
+			len(is.Demands) != len(was.Demands) || is.Demands[0].After != was.Demands[0].After || !slices.EqualFunc(is.Signal, was.Signal, func(a, b topology.LSP) bool { return a.Key() == b.Key() && slices.Equal(a.ERO, b.ERO) }) {
+			t.Errorf("p1 was %+v, is %+v", was, is)
+		}
+		if p := after["p2"]; p.State != PlanSuperseded || p.Reason == "" {
+			t.Errorf("p2 is %+v", p)
+		}
 		m.Put(conn(1, 2))
-		settle(5 * time.Second)
-		if again := m.View().Plans[0].ID; again == first {
-			t.Errorf("two plans %s", again)
+		m.Put(conn(2, 3))
+		settle(10 * time.Second)
+		if p, ok := plans(m)["p3"]; !ok || p.State != PlanProposed {
+			t.Errorf("plans %+v", plans(m))
 		}
 	})
 }

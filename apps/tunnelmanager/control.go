@@ -108,7 +108,7 @@ func (m *Manager) stale(p *Plan) string {
 // supersede withdraws a proposal.
 func (m *Manager) supersede(p *Plan, why string) {
 	p.State, p.Reason = PlanSuperseded, why
-	m.notify(Notice{Plan: p.clone()})
+	m.keepPlan(p)
 }
 
 // Propose computes a plan now. Evaluate only scores; the others wait for approval.

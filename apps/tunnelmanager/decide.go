@@ -327,6 +327,7 @@ func (m *Manager) accept(now time.Time, p *Plan, actor string) {
 			Detail: fmt.Sprintf("disjointness %s -> %s (%s requested), gain %.2f, forward %s, reverse %s", o.Before, o.After, o.Requested, o.Gain,
 				strings.Join(o.Assignment.Forward, " "), strings.Join(o.Assignment.Reverse, " "))})
 	}
+	m.keepPlan(p)
 	m.log.Info("plan in force", zap.String("plan", p.ID), zap.Int("demands", len(p.Demands)), zap.Int("signal", len(p.Signal)))
 }
 

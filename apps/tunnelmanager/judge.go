@@ -187,6 +187,6 @@ func (m *Manager) finishPlans(now time.Time) {
 		default:
 			continue
 		}
-		m.notify(Notice{Plan: p.clone()})
+		m.keepPlan(p)
 	}
 }

@@ -32,6 +32,7 @@ const (
 	keySpec   = "lsp/"
 	keyBound  = "bound/"
 	keyChange = "change/"
+	keyPlan   = "plan/"
 )
 
 // Bound is a connection with bound flows as it is kept: token, tuples,
@@ -87,6 +88,9 @@ func (m *Manager) load() error {
 	if _, err := m.store.Load("plans", &m.planSeq); err != nil {
 		return err
 	}
+	if err := m.loadPlans(); err != nil {
+		return err
+	}
 	var classes []savedClass
 	if _, err := m.store.Load("classes", &classes); err != nil {
 		return err
@@ -126,6 +130,28 @@ func (m *Manager) load() error {
 		m.audit.ring, m.audit.next = append(m.audit.ring, c), c.ID
 		return nil
 	})
+}
+
+// loadPlans takes the plans over, oldest first. One that was not through is not gone
+// on with: what was in force stays so, and what is missing is planned anew.
+func (m *Manager) loadPlans() error {
+	return m.store.Each(keyPlan, func(_ string, load func(any) error) error {
+		p := &Plan{}
+		if err := load(p); err != nil {
+			return err
+		}
+		m.plans = append(m.plans, p)
+		if p.State == PlanProposed || p.State == PlanRunning {
+			m.supersede(p, "mpbox was started again")
+		}
+		return nil
+	})
+}
+
+// planKey sorts as the plans' numbers do.
+func planKey(p *Plan) string {
+	n, _ := strconv.ParseUint(strings.TrimPrefix(p.ID, "p"), 10, 64) // ours: p and a number
+	return keyPlan + fmt.Sprintf("%020d", n)
 }
 
 // Bound gives the connections that were bound when an earlier run ended. Before Run,

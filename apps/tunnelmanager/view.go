@@ -227,8 +227,14 @@ func (m *Manager) addPlan(p *Plan) {
 	m.save("plans", m.planSeq)
 	p.ID = fmt.Sprintf("p%d", m.planSeq)
 	m.plans = append(m.plans, p)
-	if len(m.plans) > maxPlans {
-		m.plans = slices.Clone(m.plans[len(m.plans)-maxPlans:])
+	for ; len(m.plans) > maxPlans; m.plans = m.plans[1:] {
+		m.save(planKey(m.plans[0]), nil)
 	}
+	m.keepPlan(p)
+}
+
+// keepPlan keeps a plan that is new or has changed over restarts, and tells of it.
+func (m *Manager) keepPlan(p *Plan) {
+	m.save(planKey(p), *p.clone())
 	m.notify(Notice{Plan: p.clone()})
 }

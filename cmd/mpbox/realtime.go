@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -28,7 +29,7 @@ func realTime() error {
 				return fmt.Errorf("ask for real-time scheduling: %w", err)
 			}
 			err = unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: realTimePriority}, 0)
-			if err != nil && err != unix.ESRCH {
+			if err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("ask for real-time scheduling: %w (run mpbox with CAP_SYS_NICE, or set tap.real_time to false)", err)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -26,7 +27,8 @@ func TestIntegrationRestart(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.verified(20*time.Second, 6)
-			bound, told := c.lsps(), sets(t, l)
+			c.wait(15*time.Second, "no plan is running", func() bool { return len(c.list("/v1/plans", "state", "running")) == 0 })
+			bound, told, plans := c.lsps(), sets(t, l), c.list("/v1/plans")
 			before, err := tr.Rate(t.Context(), 3*time.Second)
 			if err != nil {
 				t.Fatal(err)
@@ -44,6 +46,9 @@ func TestIntegrationRestart(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			if got := c.lsps(); !maps.Equal(got, bound) {
 				t.Errorf("bindings before %v, after %v", bound, got)
+			}
+			if got := c.list("/v1/plans"); len(plans) == 0 || !reflect.DeepEqual(got, plans) {
+				t.Errorf("plans before %v, after %v", plans, got)
 			}
 			if n := sets(t, l); n != told {
 				t.Errorf("after the restart the routers were told %d things more", n-told)
