@@ -194,19 +194,12 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer c.store.Close()
 	g, ctx := errgroup.WithContext(ctx)
 	server := openflow.NewServer(openflow.Config{}, c.log, c.registry.Open)
-	var listeners []net.Listener
 	for _, where := range c.cfg.OpenFlow.Listen {
 		l, err := openflow.Listen(string(where), c.tls)
 		if err != nil {
-			for _, l := range listeners {
-				_ = l.Close()
-			}
 			return err
 		}
 		c.log.Info("listening for bridges", zap.String("address", string(where)))
-		listeners = append(listeners, l)
-	}
-	for _, l := range listeners { // once nothing can hinder that all are joined
 		g.Go(func() error { return server.Serve(ctx, l) })
 	}
 	for _, m := range c.mirrors {

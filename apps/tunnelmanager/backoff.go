@@ -112,31 +112,40 @@ func (m *Manager) retryDemands(now time.Time, w *wake) {
 
 // watch looks at one LSP of ours.
 func (m *Manager) watch(spec, l topology.LSP, now time.Time, w *wake) {
+	asked := m.asked[l.Key()]
 	if l.Oper == topology.OperUp {
-		if len(m.failures) > 0 && m.failures[pathOf(spec)] != nil {
+		delete(m.blamed, l.Key())
+		if len(m.failures) == 0 {
+			return
+		}
+		// One that was up before, of another priority say, tells nothing.
+		if f := m.failures[pathOf(spec)]; f != nil && (f.lsp.Name == l.Name || asked.After(f.last)) {
 			delete(m.failures, pathOf(spec))
 			m.dirty = true
 		}
 		return
 	}
-	f := m.failures[pathOf(spec)]
-	if up := m.asked[l.Key()].Add(signalGrace); now.Before(up) {
+	if up := asked.Add(signalGrace); now.Before(up) {
 		w.by(up)
 		return
 	}
-	if f != nil && f.lsp.Name == l.Name && !m.asked[l.Key()].After(f.last) || !m.intact(spec) {
-		return // counted, or there is a reason
+	if at, counted := m.blamed[l.Key()]; counted && !asked.After(at) || !m.intact(spec) {
+		return // or there is a reason
 	}
 	users := m.users(l.Key())
 	if len(users) == 0 {
 		return
 	}
+	m.blamed[l.Key()] = now
+	f := m.failures[pathOf(spec)]
 	if f == nil {
 		f = &failure{}
 		m.failures[pathOf(spec)] = f
 	}
+	if f.tries == 0 || asked.After(f.last) { // else it was asked for with the last one: one try
+		f.tries++
+	}
 	f.lsp, f.reason, f.last, f.due = spec, l.Reason, now, false
-	f.tries++
 	f.until = now.Add(backOffAfter(f.tries))
 	for _, d := range users {
 		// The two directions fail together, or nearly: that is one try.
@@ -190,6 +199,7 @@ func (m *Manager) avoided(spec topology.LSP) bool {
 // forgetFailures has everything tried again: the network has changed.
 func (m *Manager) forgetFailures() {
 	clear(m.failures)
+	clear(m.blamed)
 	for _, d := range m.demands {
 		d.retry = retry{}
 	}

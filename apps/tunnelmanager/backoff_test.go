@@ -1,6 +1,7 @@
 package tunnelmanager
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -135,4 +136,50 @@ func TestBackedOffPathIsTriedAgain(t *testing.T) {
 			t.Errorf("%s, %v: %s", d.State, d.Achieved, d.Reason)
 		}
 	})
+}
+
+// Two policies have an LSP each on one path: that both fail, or one of them, is told
+// once for each, also where the plan that would leave it waits for approval.
+func TestBackOffOfTwoLSPsOnOnePath(t *testing.T) {
+	for name, never := range map[string]func(topology.LSP) bool{
+		"both fail": over("bc"),
+		"one fails": func(l topology.LSP) bool { return over("bc")(l) && l.SetupPriority == 7 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				n.never(never)
+				m, stop := n.start(Suggest, SteerFTN, nil, func(c *Config) {
+					low, high := c.Policies[0], c.Policies[0]
+					low.Name, low.Ports, low.Template = "low", []uint16{80}, topology.LSP{SetupPriority: 7, HoldPriority: 7}
+					high.Name, high.Template = "high", topology.LSP{SetupPriority: 3, HoldPriority: 3}
+					c.Policies = []Policy{low, high}
+				})
+				defer stop()
+				a, b := conn(1, 2), conn(2, 2)
+				for i := range b.Subflows {
+					sv := netip.MustParseAddrPort("10.2.0.1:81")
+					b.Subflows[i].Flows[0].Dst, b.Subflows[i].Flows[1].Src = sv, sv
+				}
+				m.Put(b)
+				m.Put(a)
+				settle(time.Second)
+				plans := m.View().Plans
+				if _, err := m.Approve(t.Context(), "me", plans[len(plans)-1].ID); err != nil {
+					t.Fatal(err)
+				}
+				settle(10 * time.Minute)
+				events := 0
+				for _, c := range m.View().Changes {
+					if c.Action == "back-off" {
+						events++
+					}
+				}
+				signals := n.signals()
+				if events == 0 || events > signals {
+					t.Errorf("%d LSPs were asked for, and %d are told to have failed", signals, events)
+				}
+			})
+		})
+	}
 }

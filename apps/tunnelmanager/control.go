@@ -120,7 +120,9 @@ func (m *Manager) Propose(ctx context.Context, actor string, scope plan.Scope) (
 		}
 		var demands []plan.Demand
 		for i := range m.groups {
-			demands = append(demands, m.groups[i].Demand)
+			if d := m.groups[i].Demand; !m.outside(&d) {
+				demands = append(demands, d)
+			}
 		}
 		res, e := m.plan(scope, demands)
 		if e != nil {

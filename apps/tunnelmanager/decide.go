@@ -29,7 +29,7 @@ func (m *Manager) decide(now time.Time, w *wake) {
 		return // asked again when there is one
 	}
 	// Those of PEs that have not been read are left out: the reading is news.
-	demands = slices.DeleteFunc(demands, func(d plan.Demand) bool { return !m.allRead(&d) })
+	demands = slices.DeleteFunc(demands, func(d plan.Demand) bool { return !m.allRead(&d) || m.outside(&d) })
 	m.dirty, m.again = false, time.Time{}
 	if len(demands) == 0 {
 		return
@@ -45,6 +45,22 @@ func (m *Manager) decide(now time.Time, w *wake) {
 		return
 	}
 	m.weigh(now, scope, res, w)
+}
+
+// outside tells whether the topology lacks a PE of a demand, and has the demand say
+// so: no plan can be made for it, and it must not hold up the others. What is in
+// force stays so.
+func (m *Manager) outside(d *plan.Demand) bool {
+	for _, pair := range slices.Concat(d.Forward, d.Reverse) {
+		for _, pe := range [2]string{pair.Ingress, pair.Egress} {
+			if _, ok := m.ted.NodeIndex(pe); !ok {
+				s := m.demands[d.ID]
+				s.state, s.reason = "waiting", "PE "+pe+" is not in the topology: is its router_id its MPLS-TE router id there?"
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // admit gives the demands that a plan may be made for: those that have an

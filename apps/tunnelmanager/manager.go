@@ -79,6 +79,7 @@ type state struct {
 	classes *classTable
 	// failures are the paths on which an LSP of ours is down for no known reason.
 	failures map[pathKey]*failure
+	blamed   map[topology.LSPKey]time.Time // when an LSP that is down was counted as such a failure
 
 	pes     map[string]*peState
 	known   *inventory    // of what the PEs reported; nil when that has changed
@@ -86,6 +87,9 @@ type state struct {
 	ted     *topology.TED
 	tedAt   time.Time
 	tedFrom TEDSource
+	// tedRefused: a newer TED than ted was not taken over.
+	tedRefused bool
+
 	want    *desired
 	wanted  map[topology.LSPKey]time.Time // since when an owned LSP is not wanted
 	uses    map[topology.LSPKey]lspUse    // what owned LSPs are there for, or were last
@@ -164,7 +168,7 @@ func New(cfg Config, conns map[string]Conn, edge Edge, store Store, log *zap.Log
 			store: store, mode: cfg.Mode, limits: cfg.Thresholds, rules: cfg.Rules, notify: func(Notice) {},
 			attachments: map[string]Attachment{}, steer: map[string]Steer{},
 			conns: map[uint64]*Connection{}, demands: map[string]*demandState{}, specs: map[string]topology.LSP{},
-			asked: map[topology.LSPKey]time.Time{}, classes: newClassTable(), failures: map[pathKey]*failure{}, pes: map[string]*peState{},
+			asked: map[topology.LSPKey]time.Time{}, classes: newClassTable(), failures: map[pathKey]*failure{}, blamed: map[topology.LSPKey]time.Time{}, pes: map[string]*peState{},
 			wanted: map[topology.LSPKey]time.Time{}, uses: map[topology.LSPKey]lspUse{}, binding: map[string]*Binding{}, rode: map[string]string{}, before: map[string]bool{}, saved: map[uint64]savedBound{}, restored: map[string]bool{}, unsaved: map[string]any{}, sent: map[uint64]EdgeRule{},
 			ted: cfg.Topology, tedFrom: fileOrNone(cfg.Topology), dirty: true, audit: audit{limit: maxChanges},
 		},

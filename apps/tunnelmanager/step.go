@@ -244,6 +244,11 @@ func (m *Manager) forgetNames(have map[topology.LSPKey]topology.LSP, now time.Ti
 			delete(m.uses, id)
 		}
 	}
+	for id := range m.blamed {
+		if _, ok := have[id]; !ok {
+			delete(m.blamed, id)
+		}
+	}
 	for id, at := range m.asked {
 		if _, ok := have[id]; !ok && now.Sub(at) > signalGrace {
 			delete(m.asked, id)

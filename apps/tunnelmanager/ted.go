@@ -63,8 +63,13 @@ func (m *Manager) mergeTED(now time.Time) error {
 		err = errEmptyTED
 	}
 	if err != nil {
+		m.tedRefused = true
 		m.log.Warn("topology refused; the last good one stays in use", zap.String("source", string(from)), zap.Error(err))
 		return fmt.Errorf("take over topology: %w", err)
+	}
+	if m.tedRefused { // what failed meanwhile may come up now, though the TED is as before
+		m.tedRefused, m.dirty = false, true
+		m.forgetFailures()
 	}
 	if from != m.tedFrom {
 		m.record(now, Change{Action: "topology", Subject: "source", Detail: fmt.Sprintf("%s -> %s", m.tedFrom, from), Result: ResultOK})

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap/zaptest"
 
+	"mpbox/apps/tunnelmanager/plan"
 	"mpbox/topology"
 )
 
@@ -120,6 +122,81 @@ func TestToldTopologyStays(t *testing.T) {
 		}
 		if v := m.View(); v.TEDFrom != TEDTold || len(v.TED.Links()) != 12 {
 			t.Errorf("TED from %s, %v", v.TEDFrom, v.TED)
+		}
+	})
+}
+
+// A PE that the topology does not have holds up its own demands, not those of others.
+func TestPEOutsideTopologyHoldsUpNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		n.pes["pe3"] = &router{net: n, name: "pe3", lsps: map[string]topology.LSP{}, ftns: map[string]topology.FTN{}}
+		m, stop := n.start(Auto, SteerFTN, nil, func(c *Config) {
+			c.PEs = append(c.PEs, PE{Name: "pe3", Steer: SteerFTN, Poll: time.Second})
+			c.Attachments = append(c.Attachments, Attachment{Name: "ce3", VPN: "red", PE: "pe3", Interface: "Gi3"})
+		})
+		defer stop()
+		outside := conn(2, 2)
+		for i := range outside.Subflows {
+			f := &outside.Subflows[i].Flows
+			f[C2S].Egress, f[S2C].Ingress = "ce3", "ce3"
+		}
+		m.Put(outside)
+		m.Put(conn(1, 2))
+		settle(5 * time.Second)
+		if got := states(m); got[BindingVerified] != 4 || len(got) != 1 {
+			t.Errorf("bindings: %v, want 4 verified", got)
+		}
+		for _, d := range m.View().Demands {
+			if out := d.Forward[0].Egress == "pe3"; out != strings.Contains(d.Reason, "pe3 is not in the topology") || out != (d.State == "waiting") {
+				t.Errorf("%v: %s: %s", d.Forward, d.State, d.Reason)
+			}
+		}
+		if p, err := m.Propose(t.Context(), "me", plan.Evaluate); err != nil || len(p.Demands) != 1 {
+			t.Errorf("%+v, %v", p, err)
+		}
+
+		// The topology loses a PE of what is bound: nothing is taken down for it.
+		n.sets()
+		b := topology.Builder{Version: 9}
+		b.AddNode(topology.Node{Name: "pe1"})
+		b.AddNode(topology.Node{Name: "x"})
+		b.AddLink(topology.Link{Name: "pe1-x", From: 0, To: 1, TEMetric: 1, LocalID: 1, RemoteID: 1})
+		b.AddLink(topology.Link{Name: "pe1-x", From: 1, To: 0, TEMetric: 1, LocalID: 1, RemoteID: 1})
+		ted, err := b.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.SetTopology(t.Context(), ted); err != nil {
+			t.Fatal(err)
+		}
+		settle(time.Minute)
+		if ops := n.sets(); len(ops) > 0 || len(states(m)) != 1 {
+			t.Errorf("%q, bindings %v", ops, states(m))
+		}
+	})
+}
+
+// When all links have gone, the last topology stays in use; when they are back, all
+// is tried at once, though it is the same topology as before.
+func TestLinksBackAfterAllWereGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		m, stop := n.start(Auto, SteerFTN, nil, nil)
+		defer stop()
+		m.Put(conn(1, 2))
+		settle(5 * time.Second)
+		all := func(down bool) {
+			for _, l := range m.View().TED.Links() {
+				n.cut(l.Name, down)
+			}
+		}
+		all(true)
+		settle(33 * time.Minute)
+		all(false)
+		settle(15 * time.Second)
+		if d := m.View().Demands[0]; d.State != "met" || states(m)[BindingVerified] != 4 {
+			t.Errorf("%s: %s; bindings %v", d.State, d.Reason, states(m))
 		}
 	})
 }

@@ -65,7 +65,7 @@ func (k *checker) bgpls() {
 			k.fail(path("bgp_ls", "router_id"), "use an address that no router has, such as one of this machine", "bgp_ls.router_id: %s is that of PE %s", b.RouterID, p.Name)
 		}
 	}
-	if at, err := netip.ParseAddrPort(b.Listen); b.Listen != "" && (err != nil || at.Port() == 0) {
+	if _, err := netip.ParseAddrPort(b.Listen); b.Listen != "" && err != nil {
 		k.fail(path("bgp_ls", "listen"), "write an address of this machine, not a name: 192.0.2.10:179, or 0.0.0.0:179 for all", "bgp_ls.listen: %s is no address and port", b.Listen)
 	}
 	seen := k.unique("BGP-LS peer")
@@ -77,7 +77,6 @@ func (k *checker) bgpls() {
 func (k *checker) bgplsPeer(b *BGPLS, i int, seen *unique) {
 	p := &b.Peers[i]
 	at := func(key string) []any { return []any{"bgp_ls", "peers", i, key} }
-	p.Address = p.Address.Unmap() // sessions with ::ffff:192.0.2.1 are IPv4's
 	if p.Address.IsValid() {
 		seen.check(p.Address.String(), at("address")...)
 		if p.Address.IsUnspecified() || p.Address.IsMulticast() {

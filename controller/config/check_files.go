@@ -65,18 +65,6 @@ func (k *checker) secret(value *Secret, file *string, minLen int, at ...any) {
 		}
 	case *value == "" && !k.written(at...) && !k.written(toAny(inFile)...):
 		k.fail(block, fmt.Sprintf("add %s_file: FILE, or %s", name, name), "%s is missing", dotted(here))
-	case *value == "":
-		k.empty(here, inFile)
-	}
-}
-
-// empty tells of keys that are there and hold nothing, such as a password that a
-// template did not fill in: what it was to protect must not go on without.
-func (k *checker) empty(keys ...[]string) {
-	for _, at := range keys {
-		if _, node, ok := k.find(at...); ok && !k.complained(node) {
-			k.fail(at, "write something, or remove it", "%s is empty", dotted(at))
-		}
 	}
 }
 

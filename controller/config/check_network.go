@@ -215,7 +215,6 @@ func (k *checker) ssh(i int, p *PE) {
 			k.fail(path("pes", i, "ssh"), "add host_key, as ssh-keyscan shows it, after comparing it with the router's own",
 				"PE %s: ssh has neither host_key nor known_hosts, the router could be anybody", p.Name)
 		}
-		k.empty(path("pes", i, "ssh", "host_key"), path("pes", i, "ssh", "known_hosts"))
 	case s.HostKey != "" && s.KnownHosts != "":
 		k.fail(path("pes", i, "ssh", "known_hosts"), "keep one of them", "PE %s: ssh has both host_key and known_hosts", p.Name)
 	case s.HostKey != "":

@@ -119,8 +119,6 @@ func (k *checker) mirrored(attachments *attachments, used *unique, i, j int) {
 	described := k.written("mirrors", i, "attachments", j, "vpn") // well or badly
 	switch {
 	case a.Name == "":
-	case described && a.VPN == "":
-		k.empty(at("vpn"))
 	case !known && !described:
 		near := unknownName(a.Name, "a bridge", attachments.known())
 		k.fail(at("name"), near+"; or describe it here: add vpn, and pe, pe_interface and prefixes where they are known",

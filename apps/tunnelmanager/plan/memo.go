@@ -38,11 +38,14 @@ type deepList struct {
 	knows  map[*route]bool
 }
 
-// memoLimit bounds the memory of the candidate sets kept.
-const memoLimit = 20_000
+// memoLimit and pathLimit bound the memory of the candidate sets and of the paths kept.
+const (
+	memoLimit = 20_000
+	pathLimit = 100_000
+)
 
 func (m *Memo) reset(ted *topology.TED, metric disjoint.Metric) {
-	if m.ted == ted && m.metric == metric && len(m.deep)+len(m.beside) < memoLimit {
+	if m.ted == ted && m.metric == metric && len(m.deep)+len(m.beside) < memoLimit && len(m.found)+len(m.cheap) < pathLimit {
 		return
 	}
 	*m = Memo{

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 
 	"mpbox/topology"
@@ -100,4 +101,26 @@ func oneLink(t testing.TB, ted *topology.TED, r *rand.Rand, change func(*topolog
 		t.Fatal(err)
 	}
 	return out
+}
+
+// A memo that lives for long is bounded: what meets its level at once leaves path
+// searches behind, and no candidate sets.
+func TestMemoIsBounded(t *testing.T) {
+	net := sizedNet(t, 14, 26, 1)
+	in := Input{Scope: Evaluate, Owner: owner, TED: net, Memo: new(Memo), Demands: signatures(net, 1, rand.New(rand.NewPCG(1, 1)))}
+	for i := range pathLimit + 100 {
+		if i >= 100 {
+			in.Memo.found[strconv.Itoa(i)] = nil
+			continue
+		}
+		in.Demands[0].Constraints.MaxHops = 20 + i
+		mustPlan(t, in)
+	}
+	if m := in.Memo; len(m.deep)+len(m.beside) > 0 || len(m.found) < pathLimit {
+		t.Errorf("%d sets, %d beside, %d searches", len(m.deep), len(m.beside), len(m.found))
+	}
+	mustPlan(t, in)
+	if n := len(in.Memo.found); n > 10 {
+		t.Errorf("%d searches are kept", n)
+	}
 }
