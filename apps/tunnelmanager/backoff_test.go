@@ -169,11 +169,19 @@ func TestBackOffOfTwoLSPsOnOnePath(t *testing.T) {
 					t.Fatal(err)
 				}
 				settle(10 * time.Minute)
-				events := 0
+				events, unmet := 0, 0
 				for _, c := range m.View().Changes {
 					if c.Action == "back-off" {
 						events++
 					}
+				}
+				for _, d := range m.View().Demands {
+					if d.State == "unmet" && strings.Contains(d.Reason, "approval") {
+						unmet++
+					}
+				}
+				if want := events / 2; unmet != want { // an LSP of each failed, in either direction
+					t.Errorf("%d demands lack a path and wait for approval, want %d", unmet, want)
 				}
 				signals := n.signals()
 				if events == 0 || events > signals {

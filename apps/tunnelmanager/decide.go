@@ -261,6 +261,9 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 			p.Trigger = "demand " + o.ID + whyNow(d.has, broken)
 		}
 		p.Demands = append(p.Demands, o)
+		if m.mode == Suggest && d.has { // what it has now, not what it had when that was approved
+			d.state, d.reason = demandVerdict(o, o.Before), "another plan waits for approval"
+		}
 	}
 	if len(p.Demands) == 0 {
 		return
