@@ -193,6 +193,7 @@ func TestClients(t *testing.T) {
 		{"threshold set --vpn red --ingress pe1 --egress pe2 hold_down=1m", 0, []string{"min_connections=3 min_bytes=2000000 hold_down=1m0s"}},
 		{"threshold list", 0, []string{"min_connections     3\n", "hold_down=1m0s"}},
 		{"threshold set --vpn red max_ops_per_minute=3", 1, []string{"max_ops_per_minute: it is counted for all demands together"}},
+		{"threshold set --vpn= min_connections=9", 2, []string{"--vpn is empty"}},
 		{"threshold remove --vpn red", 1, []string{"a rule for just these demands: not found"}},
 		{"threshold set colour=red", 1, []string{"colour: unexpected property"}},
 		{"mode", 0, []string{"suggest"}},

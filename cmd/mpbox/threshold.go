@@ -50,6 +50,9 @@ equal.`,
 		Example: "  mpbox threshold set min_connections=3 hold_down=2m\n  mpbox threshold set --policy video min_gain=1.5",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			patch, err := thresholdPatch(args)
+			if err == nil {
+				err = of.check(cmd)
+			}
 			if err != nil {
 				return err
 			}
@@ -61,6 +64,9 @@ equal.`,
 		Use: "remove", Short: "Remove the rule for some demands", Args: cobra.NoArgs,
 		Example: "  mpbox threshold remove --policy video",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := gone.check(cmd); err != nil {
+				return err
+			}
 			if gone.query() == "" {
 				return usagef("name the rule: --vpn, --policy, --ingress, --egress, as mpbox threshold get shows it")
 			}
@@ -83,6 +89,17 @@ func (r *ruleFlags) addFlags(cmd *cobra.Command) {
 	f.StringVar(&r.policy, "policy", "", "for this policy")
 	f.StringVar(&r.ingress, "ingress", "", "for flows that enter at this PE, in either direction")
 	f.StringVar(&r.egress, "egress", "", "for flows that leave at this PE, in either direction")
+}
+
+// check refuses a name that is given and empty, as from a variable that is not set:
+// what is meant for some demands must not be set for all.
+func (r *ruleFlags) check(cmd *cobra.Command) error {
+	for name, value := range map[string]string{"vpn": r.vpn, "policy": r.policy, "ingress": r.ingress, "egress": r.egress} {
+		if value == "" && cmd.Flags().Changed(name) {
+			return usagef("--%s is empty: give a name, or leave it out", name)
+		}
+	}
+	return nil
 }
 
 // query is what names the rule in a request; "" where nothing is named.

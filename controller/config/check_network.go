@@ -276,7 +276,7 @@ func (k *checker) policies(vpns []string) {
 				"policy %s: hold_priority %d is worse than setup_priority %d, such LSPs would tear each other down", p.Name, p.LSP.HoldPriority, p.LSP.SetupPriority)
 		}
 		if p.RequireVerified && k.c.Tap.ThirdACK == "off" && !slices.ContainsFunc(k.c.Mirrors, func(m Mirror) bool { return m.ThirdACK }) {
-			k.fail(path("policies", i, "require_verified"), "set tap.third_ack to conntrack or reactive",
+			k.fail(path("policies", i, "require_verified"), "set tap.third_ack to conntrack or reactive, or third_ack of a mirror to true",
 				"policy %s: require_verified, and tap.third_ack is off: nothing would ever be verified", p.Name)
 		}
 		if both := p.LSP.ExcludeAny & p.LSP.IncludeAll; both != 0 {
