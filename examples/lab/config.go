@@ -162,11 +162,17 @@ func (l *Lab) writeConfig(context.Context) error {
 	return os.WriteFile(l.ConfigFile(), append([]byte(head), b...), 0o600)
 }
 
-// ControllerCommand is the command line that starts mpbox in the lab.
+// ControllerCommand is the command line that starts mpbox in the lab. The lab's switch
+// runs in real time; where it may, mpbox runs before it: a controller that waits for
+// its turn on the same two cores would lose punts.
 func (l *Lab) ControllerCommand() []string {
 	binary := l.Options.Binary
 	if binary == "" {
 		binary = "mpbox"
 	}
-	return inNamespace(l.Noc(), binary, "run", "--config", l.ConfigFile())
+	args := []string{binary, "run", "--config", l.ConfigFile()}
+	if mayRunInRealTime() {
+		args = append([]string{"chrt", "--rr", "2"}, args...)
+	}
+	return inNamespace(l.Noc(), args...)
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // The lab's own Open vSwitch: both daemons in the fab namespace, all files in
@@ -27,6 +29,8 @@ func (l *Lab) VSwitchdCommand() []string {
 		"--unixctl="+l.vswitchdCtl(), "-vconsole:off", "-vfile:info", "unix:"+l.dbSocket())
 	return inNamespace(l.Fab(), args...)
 }
+
+var mayRunInRealTime = sync.OnceValue(func() bool { return exec.Command("chrt", "--rr", "2", "true").Run() == nil })
 
 const realTime = `chrt --rr -p 1 $$ 2>/dev/null; exec "$@"`
 
