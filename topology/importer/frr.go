@@ -153,6 +153,10 @@ func (p *parser) frrLink(e *frrEdge, label string) (topology.Link, error) {
 			return fail(f.key, f.text.String(), "a whole number of 32 bits")
 		}
 	}
+	if l.IGPMetric == 0 {
+		// FRR has the link from a TE LSA and has not heard its router LSA.
+		p.note("%s: it has no IGP metric yet: import it again when FRR has heard it", label)
+	}
 	l.TEMetric = l.IGPMetric // where no TE metric is given (RFC 3630, section 2.5.5)
 	if !whole(a.TEMetric, &l.TEMetric) {
 		return fail("te-metric", a.TEMetric.String(), "a whole number of 32 bits")

@@ -119,9 +119,10 @@ func TestFormats(t *testing.T) {
 			"10.9.0.1-10.9.0.2 10.9.0.2->10.9.0.1 te=20 igp=20 bw=1e+07/1e+07 free=1e+07..1e+07 10.8.1.2>10.8.1.1",
 			"10.9.0.2-10.9.0.3 10.9.0.2->10.9.0.3 te=8 igp=7 delay=30µs srlgs=[21 22] ids=4>6",
 			"10.9.0.2-10.9.0.3 10.9.0.3->10.9.0.2 te=7 igp=7 ids=6>4 down",
-			"10.9.0.1-10.9.0.3 10.9.0.1->10.9.0.3 te=3 igp=3 10.8.4.1>invalid IP down oneway",
+			"10.9.0.1-10.9.0.3 10.9.0.1->10.9.0.3 te=3 igp=0 10.8.4.1>invalid IP down oneway",
 		}, []string{
 			"frr-ospf.json: edge 10.8.2.1: it has SRLGs, of which FRR does not print the first",
+			"frr-ospf.json: edge 104: it has no IGP metric yet: import it again when FRR has heard it",
 			"frr-ospf.json: edge 105: an end of it is unknown: left out",
 		}},
 		{"frr-isis.json", FRR, []string{
