@@ -2,6 +2,7 @@ package detector
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"mpbox/southbound/packet"
 	"mpbox/southbound/packet/mptcp"
@@ -9,21 +10,19 @@ import (
 
 // batchLen is how many packets are looked at together: enough for their cache
 // misses to overlap, few enough that what was fetched is still there when used.
-const batchLen = 32
+const batchLen = 16
 
 // batch is the workspace of ObserveFrames.
 type batch struct {
 	pkts  [batchLen]pkt
 	views [batchLen]packet.View
-	first [batchLen]ref // what seems to be the packet's record
-	sink  uint64
 }
 
 // ObserveFrames takes in Ethernet frames, in order. It does what Observe does for
 // each of them. Nearly all of its time would be spent waiting for memory, packet
-// after packet; so the frames are first all read and hashed, then the index lines
-// and the records that they will need are all asked for, and then the packets are
-// dealt with one by one.
+// after packet; so the frames of a batch are first all read and hashed, then looked
+// up, then their tokens computed; each stage asks for the memory that the next one
+// needs. At last the packets are dealt with one by one.
 func (t *Tracker) ObserveFrames(frames []Frame) {
 	for len(frames) > batchLen {
 		t.observeBatch(frames[:batchLen])
@@ -49,38 +48,19 @@ func (t *Tracker) observeBatch(frames []Frame) {
 			continue
 		}
 		t.fill(&b.pkts[n], f.At, f.Place, v)
+		t.tuples.prefetch(b.pkts[n].hash)
 		n++
 	}
 	t.stats.Packets += uint64(n)
 	t.stats.TCP += uint64(n)
 	pkts := b.pkts[:n]
-	sink := uint64(0)
+	t.tuples.changed = 0
 	for i := range pkts {
-		sink += t.tuples.touch(pkts[i].hash)
+		t.lookAhead(&pkts[i])
 	}
 	for i := range pkts {
-		p := &pkts[i]
-		b.first[i] = t.tuples.peek(p.hash)
-		if r := b.first[i]; r != 0 {
-			s := t.subs.at(r)
-			sink += uint64(s.flags) + uint64(s.gen)
-		}
-		if p.v.Flags&(packet.SYN|packet.ACK|packet.RST) == packet.SYN && len(p.opt) == 12 && p.opt[2]>>4 == byte(mptcp.Join) {
-			sink += t.touchToken(p.scope, binary.BigEndian.Uint32(p.opt[4:]))
-		}
+		t.prepareKey(&pkts[i])
 	}
-	for i := range pkts {
-		p, r := &pkts[i], b.first[i]
-		switch {
-		case p.v.Flags&(packet.SYN|packet.ACK|packet.RST) == packet.SYN|packet.ACK:
-			if len(p.opt) == 12 {
-				sink += t.prepareKey(p, r)
-			}
-		case p.v.Flags&(packet.FIN|packet.RST) != 0 && r != 0:
-			sink += t.touchEnd(t.subs.at(r))
-		}
-	}
-	b.sink = sink // or the compiler would leave the loads out
 	for i := range pkts {
 		t.p = &pkts[i]
 		t.packet()
@@ -88,39 +68,43 @@ func (t *Tracker) observeBatch(frames []Frame) {
 	t.p = &t.own
 }
 
+// lookAhead finds a packet's records before its turn, and asks for what is likely
+// to be the one.
+func (t *Tracker) lookAhead(p *pkt) {
+	var refs [maxSame]uint32
+	n := t.tuples.collect(p.hash, &refs)
+	if n < 2 {
+		p.known, p.inc.ref[0] = n, refs[0]
+	}
+	if n > 0 {
+		s := t.subs.at(refs[0])
+		prefetch(unsafe.Pointer(s))
+		prefetch(unsafe.Pointer(&s.created)) // its second cache line
+	}
+	if p.v.Flags&(packet.SYN|packet.ACK|packet.RST) == packet.SYN && len(p.opt) == 12 && p.opt[2]>>4 == byte(mptcp.Join) {
+		t.prefetchToken(p.scope, binary.BigEndian.Uint32(p.opt[4:]))
+	}
+}
+
 // prepareKey computes the token of the key in an MP_CAPABLE SYN/ACK that is going
-// to make a connection, and asks for the memory that this will need.
-func (t *Tracker) prepareKey(p *pkt, r ref) uint64 {
-	if p.opt[2] > 1 || r != 0 && t.subs.at(r).more&mSaid != 0 {
-		return 0
+// to make a connection, and asks for the index lines that this will need.
+func (t *Tracker) prepareKey(p *pkt) {
+	if p.v.Flags&(packet.SYN|packet.ACK|packet.RST) != packet.SYN|packet.ACK || len(p.opt) != 12 || p.opt[2] > 1 {
+		return
+	}
+	if p.known > 0 && t.subs.at(p.inc.ref[0]).more&mSaid != 0 {
+		return
 	}
 	p.key = binary.BigEndian.Uint64(p.opt[4:])
 	p.token = mptcp.Token(p.opt[2], p.key)
 	p.hasToken = true
-	return t.touchToken(p.scope, p.token)
+	t.prefetchToken(p.scope, p.token)
 }
 
-// touchEnd asks for what the end of a subflow will need: its connection, and its
-// neighbours in the list that it leaves.
-func (t *Tracker) touchEnd(s *subflow) (x uint64) {
-	if s.conn != 0 {
-		c := t.conns.at(s.conn)
-		x = uint64(c.flags) + c.serverKey
-	}
-	if s.older != 0 {
-		x += uint64(t.subs.at(s.older).gen)
-	}
-	if s.newer != 0 {
-		x += uint64(t.subs.at(s.newer).gen)
-	}
-	return x
-}
-
-func (t *Tracker) touchToken(scope uint16, token uint32) uint64 {
+func (t *Tracker) prefetchToken(scope uint16, token uint32) {
 	hash := t.h.token(scope, token)
-	x := t.tokens.touch(hash)
+	t.tokens.prefetch(hash)
 	if t.waiting.n > 0 {
-		x += t.waiting.touch(hash)
+		t.waiting.prefetch(hash)
 	}
-	return x
 }

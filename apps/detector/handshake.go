@@ -22,9 +22,15 @@ type incarnations struct {
 // lookup finds the incarnations of the packet's tuple.
 func (t *Tracker) lookup() {
 	p := t.p
-	p.inc.n = 0
 	var refs [maxSame]uint32
-	for _, r := range refs[:t.tuples.collect(p.hash, &refs)] {
+	n := p.known
+	if n >= 0 && t.tuples.changed&changedBit(p.hash) == 0 {
+		refs[0] = p.inc.ref[0]
+	} else {
+		n = t.tuples.collect(p.hash, &refs)
+	}
+	p.inc.n = 0
+	for _, r := range refs[:n] {
 		if dir, ok := t.subs.at(r).sentBy(p.scope, &p.src, &p.dst); ok && p.inc.n < maxIncarnations {
 			p.inc.ref[p.inc.n], p.inc.dir[p.inc.n] = r, uint8(dir)
 			p.inc.n++

@@ -1,5 +1,7 @@
 package detector
 
+import "unsafe"
+
 const (
 	chunkBits = 12
 	chunkLen  = 1 << chunkBits
@@ -16,7 +18,12 @@ type slab[T any] struct {
 
 func newSlab[T any]() slab[T] { return slab[T]{end: 1} }
 
-func (s *slab[T]) at(r ref) *T { return &s.chunks[r>>chunkBits][r&chunkMask] }
+// at gives a record. Indexing the chunk would check its pointer by a load of the
+// chunk's first line, which is in no cache.
+func (s *slab[T]) at(r ref) *T {
+	chunk := unsafe.Pointer(s.chunks[r>>chunkBits])
+	return (*T)(unsafe.Add(chunk, uintptr(r&chunkMask)*unsafe.Sizeof(*(*T)(nil))))
+}
 
 // extend gives a record that was never used.
 func (s *slab[T]) extend() ref {

@@ -1,6 +1,9 @@
 package detector
 
-import "math/bits"
+import (
+	"math/bits"
+	"unsafe"
+)
 
 // table is an index from a 32-bit hash to slab references. It uses open addressing
 // in buckets of one cache line, and grows by splitting one small segment at a time
@@ -14,6 +17,9 @@ type table struct {
 	lines []*segmentLines
 	shift uint8 // 32 - number of directory bits
 	n     int
+	// changed has the bits of the hashes of which an entry came or went, since it was
+	// last cleared; it tells whether what collect gave still holds.
+	changed uint64
 }
 
 const (
@@ -48,13 +54,17 @@ func newTable() *table {
 // maxNamesakes).
 const maxSame = 16
 
+// line gives the b-th bucket that may hold entries of a hash. See slab.at.
+func (t *table) line(hash, b uint32) *[bucketLen]uint64 {
+	lines := unsafe.Pointer(t.lines[uint64(hash)>>t.shift])
+	return (*[bucketLen]uint64)(unsafe.Add(lines, uintptr((hash+b)&bucketsMask)*bucketLen*8))
+}
+
 // collect gives the references that may belong to a hash.
 func (t *table) collect(hash uint32, out *[maxSame]uint32) int {
-	e := t.lines[uint64(hash)>>t.shift]
 	n := 0
 	for b := range uint32(segBuckets) {
-		base := (hash + b) & bucketsMask * bucketLen
-		for _, x := range e[base : base+bucketLen] {
+		for _, x := range t.line(hash, b) {
 			if x == 0 {
 				return n
 			}
@@ -67,29 +77,18 @@ func (t *table) collect(hash uint32, out *[maxSame]uint32) int {
 	return n
 }
 
-// peek gives the first reference of a hash's first bucket, 0 when there is none
-// there.
-func (t *table) peek(hash uint32) uint32 {
-	base := hash & bucketsMask * bucketLen
-	for _, x := range t.lines[uint64(hash)>>t.shift][base : base+bucketLen] {
-		if uint32(x>>32) == hash && uint32(x) != tombstone {
-			return uint32(x)
-		}
-		if x == 0 {
-			break
-		}
-	}
-	return 0
-}
+// changedBit is the bit of a hash in table.changed. Others may share it.
+func changedBit(hash uint32) uint64 { return 1 << (hash % 64) }
 
-// touch brings the line of a hash into the cache; the value has no meaning.
-func (t *table) touch(hash uint32) uint64 {
-	return t.lines[uint64(hash)>>t.shift][hash&bucketsMask*bucketLen]
+// prefetch asks for the line of a hash.
+func (t *table) prefetch(hash uint32) {
+	prefetch(unsafe.Pointer(t.line(hash, 0)))
 }
 
 // insert adds a reference (neither 0 nor tombstone). It reports false when the
 // index cannot take more entries of this hash.
 func (t *table) insert(hash, ref uint32) bool {
+	t.changed |= changedBit(hash)
 	for {
 		s := t.dir[uint64(hash)>>t.shift]
 		if s.used < segMaxUsed {
@@ -130,6 +129,7 @@ func (s *segment) put(x uint64) {
 
 // remove takes an entry out.
 func (t *table) remove(hash, ref uint32) {
+	t.changed |= changedBit(hash)
 	s := t.dir[uint64(hash)>>t.shift]
 	want := uint64(hash)<<32 | uint64(ref)
 	for k := range uint32(segBuckets) {

@@ -122,7 +122,10 @@ type pkt struct {
 	hasToken bool
 	token    uint32
 	key      uint64
-	inc      incarnations
+	// known is how many records of the tuple's hash were found in advance: none, or the one
+	// in inc.ref; -1 when they have to be looked up.
+	known int
+	inc   incarnations
 }
 
 // Frame is a frame as a tap or mirror hands it over.
@@ -152,7 +155,7 @@ func (t *Tracker) fill(p *pkt, at int64, id PlaceID, v *packet.View) {
 	p.at, p.tick, p.place, p.side, p.scope, p.v = at, t.tick(at), uint32(id)+1, pl.side, pl.scope, v
 	endpoints(v, &p.src, &p.dst)
 	p.hash = t.h.tuple(p.scope, &p.src, &p.dst)
-	p.hasToken = false
+	p.hasToken, p.known = false, -1
 	var err error
 	p.opt, p.rest, err = mptcp.Next(v.Options)
 	p.broken = err != nil

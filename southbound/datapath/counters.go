@@ -18,23 +18,29 @@ type portCounters struct {
 
 // add counts a batch; it is on the way of each punt.
 func (p *portCounters) add(batch []openflow.Punt) {
-	for i := 0; i < len(batch); {
-		port, first := batch[i].InPort, i
-		for i++; i < len(batch) && batch[i].InPort == port; i++ {
+	var low [len(p.low)]uint64
+	for i := range batch {
+		if port := batch[i].InPort; port < uint32(len(low)) {
+			low[port]++
+		} else {
+			p.addHigh(port)
 		}
-		n := uint64(i - first)
-		if port < uint32(len(p.low)) {
+	}
+	for port, n := range low {
+		if n > 0 {
 			p.low[port].Add(n)
-			continue
 		}
-		p.mu.Lock()
-		if p.high == nil {
-			p.high = map[uint32]uint64{}
-		}
-		if _, ok := p.high[port]; ok || len(p.high) < 1024 {
-			p.high[port] += n
-		}
-		p.mu.Unlock()
+	}
+}
+
+func (p *portCounters) addHigh(port uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.high == nil {
+		p.high = map[uint32]uint64{}
+	}
+	if _, ok := p.high[port]; ok || len(p.high) < 1024 {
+		p.high[port]++
 	}
 }
 
