@@ -22,6 +22,9 @@ type Memo struct {
 	beside map[string][]*route
 	found  map[string][]pathList
 	deep   map[string]deepList
+
+	// need is how many entries the first plan made; 0 before it is over.
+	need int
 }
 
 // pathList are routes, and whether these are all, or the best, there is.
@@ -38,14 +41,22 @@ type deepList struct {
 	knows  map[*route]bool
 }
 
-// memoLimit and pathLimit bound the memory of the candidate sets and of the paths kept.
-const (
-	memoLimit = 20_000
-	pathLimit = 100_000
-)
+// memoSlack entries, and twice what the first plan needed, are kept: what changes of
+// demands leave behind is thrown away, but never what the next plan asks for again.
+// An entry takes about 1 KB.
+const memoSlack = 20_000
 
+func (m *Memo) size() int {
+	return len(m.trees) + len(m.cheap) + len(m.beside) + len(m.found) + len(m.deep)
+}
+
+// reset makes the memo ready for a plan: empty, if it is of something else or has
+// grown too large.
 func (m *Memo) reset(ted *topology.TED, metric disjoint.Metric) {
-	if m.ted == ted && m.metric == metric && len(m.deep)+len(m.beside) < memoLimit && len(m.found)+len(m.cheap) < pathLimit {
+	if m.need == 0 {
+		m.need = m.size()
+	}
+	if m.ted == ted && m.metric == metric && m.size() <= 2*m.need+memoSlack {
 		return
 	}
 	*m = Memo{

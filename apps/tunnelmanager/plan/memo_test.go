@@ -103,24 +103,31 @@ func oneLink(t testing.TB, ted *topology.TED, r *rand.Rand, change func(*topolog
 	return out
 }
 
-// A memo that lives for long is bounded: what meets its level at once leaves path
-// searches behind, and no candidate sets.
+// A memo that lives for long is bounded, and one plan's needs are never too much for it.
 func TestMemoIsBounded(t *testing.T) {
 	net := sizedNet(t, 14, 26, 1)
-	in := Input{Scope: Evaluate, Owner: owner, TED: net, Memo: new(Memo), Demands: signatures(net, 1, rand.New(rand.NewPCG(1, 1)))}
-	for i := range pathLimit + 100 {
-		if i >= 100 {
-			in.Memo.found[strconv.Itoa(i)] = nil
-			continue
+	for _, first := range []int{0, 5 * memoSlack} {
+		in := Input{Scope: Evaluate, Owner: owner, TED: net, Memo: new(Memo), Demands: signatures(net, 1, rand.New(rand.NewPCG(1, 1)))}
+		entries := 0
+		add := func(n int) { // as plans for other demands would
+			for range n {
+				entries++
+				in.Memo.found[strconv.Itoa(entries)] = nil
+			}
 		}
-		in.Demands[0].Constraints.MaxHops = 20 + i
 		mustPlan(t, in)
-	}
-	if m := in.Memo; len(m.deep)+len(m.beside) > 0 || len(m.found) < pathLimit {
-		t.Errorf("%d sets, %d beside, %d searches", len(m.deep), len(m.beside), len(m.found))
-	}
-	mustPlan(t, in)
-	if n := len(in.Memo.found); n > 10 {
-		t.Errorf("%d searches are kept", n)
+		add(first)
+		need := in.Memo.size()
+		mustPlan(t, in)
+		add(need + memoSlack)
+		mustPlan(t, in)
+		if n := in.Memo.size(); n < 2*need+memoSlack {
+			t.Errorf("%d entries of the first plan: thrown away too early, %d are left", first, n)
+		}
+		add(1)
+		mustPlan(t, in)
+		if n := in.Memo.size(); n > 100 {
+			t.Errorf("%d entries of the first plan: %d are kept", first, n)
+		}
 	}
 }
