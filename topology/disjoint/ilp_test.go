@@ -115,6 +115,38 @@ func TestIntegrationFindEqualsILP(t *testing.T) {
 	}
 }
 
+// How far effort goes: the share of questions about SRLGs, which are NP-hard, whose
+// answer is proven. docs/planning.md has a longer table of this.
+func TestSRLGsAreProven(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{50, 200} {
+		for _, k := range []int{2, 3} {
+			r := rand.New(rand.NewPCG(uint64(n), 9))
+			exact, asked := 0, 0
+			for range 4 {
+				ted := zooLike(r, n)
+				for range 5 {
+					a := r.IntN(n)
+					b := (a + 1 + r.IntN(n-1)) % n
+					q := Query{From: []string{ted.Nodes()[a].Name}, To: []string{ted.Nodes()[b].Name}, K: k, Level: NodeSRLG}
+					got, err := Find(ted, q)
+					if err != nil {
+						t.Fatal(err)
+					}
+					asked++
+					if got.Exact {
+						exact++
+					}
+				}
+			}
+			t.Logf("%d nodes, %d paths: %d of %d proven", n, k, exact, asked)
+			if least := asked * []int{10, 8}[k-2] / 10; exact < least {
+				t.Errorf("%d nodes, %d paths: %d of %d proven, want %d", n, k, exact, asked, least)
+			}
+		}
+	}
+}
+
 // definition recounts what a result costs from its links.
 func definition(t *topology.TED, got Result, from, to int, level Level) bruteKey {
 	var k bruteKey
