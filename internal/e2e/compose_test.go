@@ -77,7 +77,7 @@ func TestIntegrationCompose(t *testing.T) {
 	holder := start("holder", "ip", "netns", "exec", sw, "unshare", "-m", "sh", "-c",
 		`for d in /run /etc/openvswitch /var/lib/mpbox; do mkdir -p $d; mount -t tmpfs tmpfs $d; done; : >/run/made; exec sleep 600`)
 	inside := func(args ...string) []string {
-		return append([]string{"nsenter", "-t", fmt.Sprint(holder.Process.Pid), "-m", "-n"}, args...)
+		return append([]string{"nsenter", "-t", fmt.Sprint(holder.Process.Pid), "-m", "-n", "-r"}, args...)
 	}
 	within(t, 10*time.Second, "folders", func() bool { a := inside("test", "-e", "/run/made"); return exec.Command(a[0], a[1:]...).Run() == nil })
 	endDB := func() {
