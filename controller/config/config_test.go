@@ -49,6 +49,18 @@ func TestLoadExample(t *testing.T) {
 	}
 }
 
+// A daemon's working directory may be gone.
+func TestNoWorkingDirectory(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := compile([]byte(`{}`)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestOneDocumentOnly(t *testing.T) {
 	for text, want := range map[string]int{"---\nmode: auto\n": 0, "mode: auto\n---\nmode: observe\n": 1, "mode: auto\n---\na: [\n": 1, "--- \n": 0, "# nothing\n": 0} {
 		_, err := Parse("f.yaml", []byte(text))

@@ -44,6 +44,10 @@ var formats = map[string]func(string) error{
 	},
 }
 
+// schemaURL names the schema. A relative name would be looked for in the working
+// directory, which need not exist.
+const schemaURL = "mpbox:///mpbox.json"
+
 // compile makes a validator of a schema.
 func compile(schema []byte) (*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
@@ -60,10 +64,10 @@ func compile(schema []byte) (*jsonschema.Schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read schema: %w", err)
 	}
-	if err := c.AddResource("mpbox.json", doc); err != nil {
+	if err := c.AddResource(schemaURL, doc); err != nil {
 		return nil, fmt.Errorf("read schema: %w", err)
 	}
-	s, err := c.Compile("mpbox.json")
+	s, err := c.Compile(schemaURL)
 	if err != nil {
 		return nil, fmt.Errorf("compile schema: %w", err)
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -63,21 +64,24 @@ func TestIntegrationCompose(t *testing.T) {
 		must(t, "ip", "netns", "exec", h, "ethtool", "-K", "eth0", "tx", "off")
 	}
 	// Its folders are empty ones of its own, as a container's volumes are at first.
+	var said bytes.Buffer
 	start := func(name string, args ...string) *exec.Cmd {
 		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Stdout, cmd.Stderr = &said, &said
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		cmd.Dir = root
 		cmd.Env = append(os.Environ(), "CE_INTERFACE=ce", "PE_INTERFACE=pe")
 		if err := cmd.Start(); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		cmd.WaitDelay = time.Second // ovsdb-server is detached, and may hold the pipe
 		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 		return cmd
 	}
 	holder := start("holder", "ip", "netns", "exec", sw, "unshare", "-m", "sh", "-c",
 		`for d in /run /etc/openvswitch /var/lib/mpbox; do mkdir -p $d; mount -t tmpfs tmpfs $d; done; : >/run/made; exec sleep 600`)
 	inside := func(args ...string) []string {
-		return append([]string{"nsenter", "-t", fmt.Sprint(holder.Process.Pid), "-m", "-n", "-r"}, args...)
+		return append([]string{"nsenter", "-t", fmt.Sprint(holder.Process.Pid), "-m", "-n", "-r", "-w"}, args...)
 	}
 	within(t, 10*time.Second, "folders", func() bool { a := inside("test", "-e", "/run/made"); return exec.Command(a[0], a[1:]...).Run() == nil })
 	endDB := func() {
@@ -85,6 +89,11 @@ func TestIntegrationCompose(t *testing.T) {
 		exec.Command(a[0], a[1:]...).Run()
 	}
 	t.Cleanup(endDB)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("what was said:\n%s", said.String())
+		}
+	})
 	service := func(name string) *exec.Cmd {
 		args := []string{binary}
 		for _, arg := range c.Services[name].Command {
