@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -64,17 +63,19 @@ func TestIntegrationCompose(t *testing.T) {
 		must(t, "ip", "netns", "exec", h, "ethtool", "-K", "eth0", "tx", "off")
 	}
 	// Its folders are empty ones of its own, as a container's volumes are at first.
-	var said bytes.Buffer
+	said, err := os.OpenFile(filepath.Join(t.TempDir(), "said"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
 	start := func(name string, args ...string) *exec.Cmd {
 		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Stdout, cmd.Stderr = &said, &said
+		cmd.Stdout, cmd.Stderr = said, said
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		cmd.Dir = root
 		cmd.Env = append(os.Environ(), "CE_INTERFACE=ce", "PE_INTERFACE=pe")
 		if err := cmd.Start(); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		cmd.WaitDelay = time.Second // ovsdb-server is detached, and may hold the pipe
 		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 		return cmd
 	}
@@ -91,7 +92,8 @@ func TestIntegrationCompose(t *testing.T) {
 	t.Cleanup(endDB)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("what was said:\n%s", said.String())
+			text, _ := os.ReadFile(said.Name())
+			t.Logf("what was said:\n%s", text)
 		}
 	})
 	service := func(name string) *exec.Cmd {
