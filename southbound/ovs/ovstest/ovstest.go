@@ -89,7 +89,8 @@ func stop(c *exec.Cmd) {
 	}
 }
 
-// StartVswitchd starts ovs-vswitchd and waits until it has set itself up.
+// StartVswitchd starts ovs-vswitchd and waits until it has set up the bridges that
+// the database names: it answers on its control socket before that.
 func (s *Switch) StartVswitchd() {
 	s.t.Helper()
 	s.ovs = s.start("ovs-vswitchd", s.DB(), "--unixctl="+s.path("vswitchd.ctl"),
@@ -97,6 +98,8 @@ func (s *Switch) StartVswitchd() {
 	s.Until("ovs-vswitchd runs", func() bool {
 		return exec.Command("ovs-appctl", "-t", s.path("vswitchd.ctl"), "version").Run() == nil
 	})
+	// ovs-vsctl waits until ovs-vswitchd has done what a change asks for.
+	s.VSCtl("--timeout=20", "set", "Open_vSwitch", ".", fmt.Sprintf("external_ids:ovstest-start=%d", count.Add(1)))
 }
 
 // KillVswitchd kills ovs-vswitchd: all flows are lost, as in a crash.
