@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"mpbox/apps/tunnelmanager/plan"
 	"mpbox/topology"
@@ -32,8 +33,14 @@ type EdgeRule struct {
 // Key gives the number of a rule: it follows from the place and the tuple, so that
 // a rule that was read back is recognised.
 func (r EdgeRule) Key() uint64 {
-	h := sha256.Sum256(fmt.Appendf(nil, "%q %v %s %s", r.Attachment, r.FromPE, r.Src, r.Dst))
+	b := strconv.AppendQuote(make([]byte, 0, 160), r.Attachment)
+	b = strconv.AppendBool(append(b, ' '), r.FromPE)
+	h := sha256.Sum256(appendEnds(b, r.Src, r.Dst))
 	return binary.BigEndian.Uint64(h[:8])
+}
+
+func appendEnds(b []byte, src, dst netip.AddrPort) []byte {
+	return dst.AppendTo(append(src.AppendTo(append(b, ' ')), ' '))
 }
 
 // desired is what should be on the PEs and the edge bridges. It is derived, never
@@ -85,7 +92,9 @@ type desireInput struct {
 	// specs are the owned LSPs as they were planned, by name.
 	specs       map[string]topology.LSP
 	attachments map[string]Attachment
-	steer       map[string]Steer // by PE
+	// networks are the customers' behind each PE.
+	networks map[site][]netip.Prefix
+	steer    map[string]Steer // by PE
 	// isDefault tells whether an LSP is what the PE's own routing gives a pair.
 	isDefault func(plan.Pair, string) bool
 	// ride tells which LSP a flow is bound to now; "" for none.
@@ -134,11 +143,15 @@ func placeInSlots(g *demandGroup, member int, a plan.Assignment, in desireInput)
 	subs := g.slots[member]
 	out := make([]*Subflow, len(subs))
 	used := make([]bool, len(subs))
+	rides := make([][2]string, len(subs))
+	for i, s := range subs {
+		rides[i] = [2]string{in.ride(flowName(in.owner, s.Flows[C2S])), in.ride(flowName(in.owner, s.Flows[S2C]))}
+	}
 	same := func(i, j int) bool { return g.Forward[i] == g.Forward[j] && g.Reverse[i] == g.Reverse[j] }
 	score := func(slot, sub int) int {
 		n := 0
 		for dir, lsps := range [2][]string{a.Forward, a.Reverse} {
-			if slot < len(lsps) && lsps[slot] != "" && in.ride(flowName(in.owner, subs[sub].Flows[dir])) == lsps[slot] {
+			if slot < len(lsps) && lsps[slot] != "" && rides[sub][dir] == lsps[slot] {
 				n++
 			}
 		}
@@ -197,7 +210,10 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 	}
 	b.Class = dscp
 	var needs []string
-	for _, p := range classPrefixes(in.attachments, in.attachments[f.Egress], f.Dst.Addr()) {
+	for _, p := range in.networks[siteOf(in.attachments[f.Egress])] {
+		if !p.Contains(f.Dst.Addr()) {
+			continue
+		}
 		name := fmt.Sprintf("%sclass/%s/%d/%s", in.owner, at.Name, dscp, p)
 		fec := topology.FEC{Interface: at.Interface, Dst: p, DSCP: dscp, HasDSCP: true}
 		put(d.ftns, b.PE, name, topology.FTN{Name: name, LSP: lsp, FEC: fec})
@@ -217,16 +233,19 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 	b.needs = needs
 }
 
-// classPrefixes gives the networks of the egress attachment's VPN behind its PE that
-// hold dst.
-func classPrefixes(at map[string]Attachment, egress Attachment, dst netip.Addr) []netip.Prefix {
-	var out []netip.Prefix
+// site is where the networks of a VPN are: behind a PE.
+type site struct{ vpn, pe string }
+
+func siteOf(a Attachment) site { return site{a.VPN, a.PE} }
+
+// networksOf gives the networks of each site, in the order of its attachments' names.
+func networksOf(at map[string]Attachment) map[site][]netip.Prefix {
+	out := map[site][]netip.Prefix{}
 	for _, name := range sortedKeys(at) {
-		if a := at[name]; a.VPN == egress.VPN && a.PE == egress.PE {
-			for _, p := range a.Prefixes {
-				if p.Contains(dst) && !slices.Contains(out, p) {
-					out = append(out, p)
-				}
+		a := at[name]
+		for _, p := range a.Prefixes {
+			if s := siteOf(a); !slices.Contains(out[s], p) {
+				out[s] = append(out[s], p)
 			}
 		}
 	}
@@ -236,8 +255,8 @@ func classPrefixes(at map[string]Attachment, egress Attachment, dst netip.Addr) 
 // flowName names a flow for the life of its tuple, over restarts: it carries no
 // number that is handed out. Owner ends in "/".
 func flowName(owner string, f Flow) string {
-	h := sha256.Sum256([]byte(f.Ingress + " " + f.Src.String() + " " + f.Dst.String()))
-	return owner + "flow/" + hex.EncodeToString(h[:8])
+	h := sha256.Sum256(appendEnds(append(make([]byte, 0, 160), f.Ingress...), f.Src, f.Dst))
+	return string(hex.AppendEncode(append(append(make([]byte, 0, 64), owner...), "flow/"...), h[:8]))
 }
 
 func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

@@ -21,7 +21,7 @@ import (
 
 // network is a small provider: pe1 and pe2, joined over a, b and c.
 type network struct {
-	t    *testing.T
+	t    testing.TB
 	mu   sync.Mutex
 	down map[string]bool // links by name
 	busy bool            // others' reservations come and go
@@ -29,7 +29,7 @@ type network struct {
 	edge *bridges
 }
 
-func newNetwork(t *testing.T) *network {
+func newNetwork(t testing.TB) *network {
 	n := &network{t: t, down: map[string]bool{}, pes: map[string]*router{}, edge: &bridges{rules: map[uint64]EdgeRule{}, up: true}}
 	for i, name := range []string{"pe1", "pe2"} {
 		other := []string{"pe2", "pe1"}[i]

@@ -13,7 +13,6 @@ import (
 
 // judge tells how far each binding has come, from what was read back alone.
 func (m *Manager) judge(now time.Time) {
-	have := m.reported()
 	ftns := map[string]map[string]topology.FTN{}
 	for name, p := range m.pes {
 		ftns[name] = map[string]topology.FTN{}
@@ -21,6 +20,7 @@ func (m *Manager) judge(now time.Time) {
 			ftns[name][f.Name] = f
 		}
 	}
+	lsps := map[topology.LSPKey]lspVerdict{}
 	for name, b := range m.want.bindings {
 		old := m.binding[name]
 		b.Since = now
@@ -30,7 +30,12 @@ func (m *Manager) judge(now time.Time) {
 				b.Since, b.VerifiedAt = now, time.Time{}
 			}
 		}
-		m.judgeOne(b, have, ftns[b.PE])
+		lsp, ok := lsps[b.lspKey()]
+		if !ok { // many bindings have one
+			lsp = m.judgeLSP(b.lspKey())
+			lsps[b.lspKey()] = lsp
+		}
+		m.judgeOne(b, lsp, ftns[b.PE])
 		if b.State == BindingVerified && b.VerifiedAt.IsZero() {
 			b.VerifiedAt = now
 		}
@@ -47,7 +52,32 @@ func (m *Manager) judge(now time.Time) {
 	m.finishPlans(now)
 }
 
-func (m *Manager) judgeOne(b *Binding, have map[topology.LSPKey]topology.LSP, ftns map[string]topology.FTN) {
+// lspVerdict is what judge finds of an LSP.
+type lspVerdict struct {
+	route  []string // its links' names
+	usable bool
+	why    string // not
+}
+
+func (m *Manager) judgeLSP(id topology.LSPKey) (v lspVerdict) {
+	l, ok := m.reported()[id]
+	if !ok {
+		return lspVerdict{why: "LSP is not there yet"}
+	}
+	if m.ted != nil {
+		v.route = linkNames(m.ted, m.routeOf(l))
+	}
+	switch v.usable = m.usable(l); {
+	case v.usable:
+	case l.Oper == topology.OperUp:
+		v.why = "LSP is up on another route than planned"
+	default:
+		v.why = "LSP is " + l.Oper.String() + reasonSuffix(l.Reason)
+	}
+	return v
+}
+
+func (m *Manager) judgeOne(b *Binding, lsp lspVerdict, ftns map[string]topology.FTN) {
 	if b.State == BindingFailed {
 		return
 	}
@@ -69,20 +99,9 @@ func (m *Manager) judgeOne(b *Binding, have map[topology.LSPKey]topology.LSP, ft
 		b.State, b.Reason = BindingFailed, h.err.Error()
 		return
 	}
-	l, ok := have[b.lspKey()]
-	if !ok {
-		pending("LSP is not there yet")
-		return
-	}
-	if m.ted != nil {
-		b.Route = linkNames(m.ted, m.routeOf(l))
-	}
-	if !m.usable(l) {
-		if l.Oper == topology.OperUp {
-			pending("LSP is up on another route than planned")
-			return
-		}
-		pending("LSP is " + l.Oper.String() + reasonSuffix(l.Reason))
+	b.Route = lsp.route
+	if !lsp.usable {
+		pending(lsp.why)
 		return
 	}
 	need := []string{b.Name}

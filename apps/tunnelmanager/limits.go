@@ -55,13 +55,13 @@ func (m *Manager) SetThresholds(ctx context.Context, actor string, l threshold.L
 // lspUse is what an LSP of ours is there for: its demands' limits say for how long
 // it is kept when none needs it.
 type lspUse struct {
-	demands []plan.Demand
+	demands []*plan.Demand
 	busy    bool      // one of them has connections
 	end     time.Time // when the last of the others lost its last one
 }
 
 func (u lspUse) by(d *demandState) lspUse {
-	u.demands, u.busy = append(u.demands, d.demand), u.busy || d.empty.IsZero()
+	u.demands, u.busy = append(u.demands, &d.demand), u.busy || d.empty.IsZero()
 	if d.empty.After(u.end) {
 		u.end = d.empty
 	}
@@ -86,11 +86,11 @@ func (m *Manager) mayRelease(l topology.LSP, now time.Time) threshold.Verdict {
 	}
 	demands := m.uses[l.Key()].demands
 	if len(demands) == 0 {
-		demands = []plan.Demand{{Forward: []plan.Pair{{Ingress: l.Ingress, Egress: l.Egress}}}}
+		demands = []*plan.Demand{{Forward: []plan.Pair{{Ingress: l.Ingress, Egress: l.Egress}}}}
 	}
 	var longest threshold.Limits
-	for i := range demands {
-		if x := m.limitsOf(&demands[i]); x.ReleaseDelay >= longest.ReleaseDelay {
+	for _, d := range demands {
+		if x := m.limitsOf(d); x.ReleaseDelay >= longest.ReleaseDelay {
 			longest = x
 		}
 	}

@@ -3,6 +3,7 @@ package tunnelmanager
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,6 +69,7 @@ type state struct {
 	limits      threshold.Limits
 	rules       threshold.Rules
 	attachments map[string]Attachment
+	networks    map[site][]netip.Prefix // of attachments
 	steer       map[string]Steer
 
 	conns   map[uint64]*Connection
@@ -176,6 +178,7 @@ func New(cfg Config, conns map[string]Conn, edge Edge, store Store, log *zap.Log
 	for _, a := range cfg.Attachments {
 		m.attachments[a.Name] = a
 	}
+	m.networks = networksOf(m.attachments)
 	for _, pe := range cfg.PEs {
 		c, ok := conns[pe.Name]
 		if !ok {

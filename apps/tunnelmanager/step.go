@@ -116,7 +116,7 @@ func (m *Manager) reconcile(now time.Time, edge chan<- []EdgeRule, w *wake) {
 		}
 	}
 	m.want = desire(desireInput{
-		owner: m.cfg.Owner, groups: m.groups, assignments: assignments, specs: m.specs, attachments: m.attachments,
+		owner: m.cfg.Owner, groups: m.groups, assignments: assignments, specs: m.specs, attachments: m.attachments, networks: m.networks,
 		steer: m.steer, classes: m.classes, ride: m.ride, read: func(pe string) bool { return m.pes[pe] != nil && m.pes[pe].read },
 		isDefault: func(p plan.Pair, name string) bool { l, ok := m.defaultLSP(p); return ok && l == name },
 	})

@@ -102,6 +102,7 @@ type LSPView struct {
 	Links    []int  // of the View's TED
 	Bindings int
 	Demands  []string
+	told     bool // by its PE
 }
 
 // View gives the last snapshot.
@@ -120,6 +121,7 @@ func (m *Manager) publish(now time.Time) {
 	for _, p := range m.plans {
 		v.Plans = append(v.Plans, p.clone())
 	}
+	lsps := m.viewLSPs(v, now)
 	for i := range m.groups {
 		g := &m.groups[i]
 		d := m.demands[g.ID]
@@ -130,7 +132,7 @@ func (m *Manager) publish(now time.Time) {
 		if d.has {
 			o.Assignment = d.Assignment
 		}
-		o.Achieved, o.Shared = m.scoreNow(g, d)
+		o.Achieved, o.Shared = m.scoreNow(g, lsps)
 		for _, c := range g.members {
 			v.DemandOf[c.ID] = g.ID
 			o.Members = append(o.Members, c.ID)
@@ -143,17 +145,17 @@ func (m *Manager) publish(now time.Time) {
 			TEDErr: p.tedErr, TEDAt: p.tedAt, State: p.state, SetsSent: p.setsSent}
 		v.PEs = append(v.PEs, pv)
 	}
-	m.viewLSPs(v, now)
 	if before := m.view.Swap(v); before != nil {
 		m.notify(Notice{Views: &Views{before, v}})
 	}
 }
 
-func (m *Manager) viewLSPs(v *View, now time.Time) {
-	users := map[topology.LSPKey]*LSPView{}
+// viewLSPs fills in the LSPs, and gives them by what identifies them.
+func (m *Manager) viewLSPs(v *View, now time.Time) map[topology.LSPKey]*LSPView {
+	byKey := map[topology.LSPKey]*LSPView{}
 	have := m.reported()
 	for id, l := range have {
-		lv := LSPView{LSP: l, Owned: strings.HasPrefix(l.Name, m.cfg.Owner), State: l.Oper.String()}
+		lv := LSPView{LSP: l, Owned: strings.HasPrefix(l.Name, m.cfg.Owner), State: l.Oper.String(), told: true}
 		if m.ted != nil {
 			lv.Links = m.routeOf(l)
 		}
@@ -171,7 +173,7 @@ func (m *Manager) viewLSPs(v *View, now time.Time) {
 	}
 	slices.SortFunc(v.LSPs, func(a, b LSPView) int { return a.Key().Compare(b.Key()) })
 	for i := range v.LSPs {
-		users[v.LSPs[i].Key()] = &v.LSPs[i]
+		byKey[v.LSPs[i].Key()] = &v.LSPs[i]
 	}
 	type use struct {
 		lsp    topology.LSPKey
@@ -179,7 +181,7 @@ func (m *Manager) viewLSPs(v *View, now time.Time) {
 	}
 	seen := map[use]bool{}
 	for _, b := range v.Bindings {
-		if u := users[b.lspKey()]; u != nil {
+		if u := byKey[b.lspKey()]; u != nil {
 			u.Bindings++
 			if k := (use{b.lspKey(), b.Demand}); !seen[k] {
 				seen[k] = true
@@ -187,15 +189,15 @@ func (m *Manager) viewLSPs(v *View, now time.Time) {
 			}
 		}
 	}
+	return byKey
 }
 
 // scoreNow scores a demand by what its flows ride now, as read back: verified
 // bindings count with their LSP, all others with the default route.
-func (m *Manager) scoreNow(g *demandGroup, d *demandState) (disjoint.Level, disjoint.Shared) {
+func (m *Manager) scoreNow(g *demandGroup, lsps map[topology.LSPKey]*LSPView) (disjoint.Level, disjoint.Shared) {
 	if m.ted == nil || len(g.slots) == 0 {
 		return disjoint.None, disjoint.Shared{}
 	}
-	have := m.reported()
 	level, shared := disjoint.NodeSRLG, disjoint.Shared{}
 	for dir, pairs := range [2][]plan.Pair{g.Forward, g.Reverse} {
 		var routes [][]int
@@ -204,12 +206,11 @@ func (m *Manager) scoreNow(g *demandGroup, d *demandState) (disjoint.Level, disj
 			if b, ok := m.binding[flowName(m.cfg.Owner, s.Flows[dir])]; ok && b.State == BindingVerified {
 				name = b.LSP
 			}
-			l, ok := have[topology.LSPKey{Ingress: pairs[i].Ingress, Name: name}]
-			r := m.routeOf(l)
-			if !ok || r == nil {
+			l := lsps[topology.LSPKey{Ingress: pairs[i].Ingress, Name: name}]
+			if l == nil || !l.told || l.Links == nil {
 				return disjoint.None, shared
 			}
-			routes = append(routes, r)
+			routes = append(routes, l.Links)
 		}
 		if l, sh := disjoint.Score(m.ted, routes); l <= level {
 			level, shared = l, sh
