@@ -91,6 +91,7 @@ type state struct {
 	tedFrom TEDSource
 	// tedRefused: a newer TED than ted was not taken over.
 	tedRefused bool
+	unused     []string // links of cfg.Topology that are not in ted
 
 	want    *desired
 	wanted  map[topology.LSPKey]time.Time // since when an owned LSP is not wanted

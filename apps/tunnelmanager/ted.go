@@ -44,21 +44,25 @@ func (m *Manager) SetTopology(ctx context.Context, ted *topology.TED) (err error
 	return errors.Join(cerr, err)
 }
 
-// mergeTED makes one TED of the configured one and of what was told, else of what the
-// PEs tell.
+// mergeTED makes one TED of what was told, else of what the PEs tell, and has the
+// configured one complete it.
 func (m *Manager) mergeTED(now time.Time) error {
-	views, from := []*topology.TED{m.cfg.Topology}, TEDPEs
-	if m.told != nil {
-		views, from = append(views, m.told), TEDTold
-	} else {
+	views, from := []*topology.TED{m.told}, TEDTold
+	if m.told == nil {
+		from = TEDPEs
 		for _, name := range sortedKeys(m.pes) {
 			views = append(views, m.pes[name].ted)
 		}
 	}
-	if !slices.ContainsFunc(views[1:], func(t *topology.TED) bool { return t != nil }) {
+	if !slices.ContainsFunc(views, func(t *topology.TED) bool { return t != nil }) {
 		return nil // nobody tells one: the last one stays
 	}
 	ted, err := topology.Merge(views...)
+	if file := m.cfg.Topology; err == nil && file != nil {
+		var unused []string
+		ted, unused = topology.Complete(ted, file)
+		m.tellUnused(now, unused)
+	}
 	if err == nil && !anyUp(ted) {
 		err = errEmptyTED
 	}
@@ -91,6 +95,20 @@ func (m *Manager) mergeTED(now time.Time) error {
 	}
 	m.ted, m.tedAt, m.dirty = ted, now, true
 	return nil
+}
+
+// tellUnused tells of links in the topology file that are not in the network, or no
+// longer, once.
+func (m *Manager) tellUnused(now time.Time, unused []string) {
+	before := m.unused
+	m.unused = unused
+	for _, l := range unused {
+		if !slices.Contains(before, l) {
+			m.log.Warn("link of the topology file is not in the network, or may be one of several there", zap.String("link", l))
+			m.record(now, Change{Action: "topology", Subject: "topology.file: link " + l, Result: ResultSkipped,
+				Detail: "no router tells it, or one of several may be meant", Remedy: "write its ends, and its interface addresses, as the routers have them"})
+		}
+	}
 }
 
 func anyUp(ted *topology.TED) bool {

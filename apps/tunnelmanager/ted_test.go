@@ -200,3 +200,60 @@ func TestLinksBackAfterAllWereGone(t *testing.T) {
 		}
 	})
 }
+
+// A topology file completes what routers tell, whether it has addresses or not, and
+// keeps no link alive that they do not tell.
+func TestTopologyFileCompletes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		b := topology.Builder{}
+		at := map[string]int{}
+		for _, name := range []string{"pe1", "pe2", "a", "b", "nowhere"} {
+			at[name] = b.AddNode(topology.Node{Name: name})
+		}
+		for _, l := range []topology.Link{{From: at["pe1"], To: at["a"], SRLGs: []uint32{5}}, {From: at["b"], To: at["pe1"], SRLGs: []uint32{5}}, {From: at["pe2"], To: at["nowhere"]}} {
+			back := l
+			back.From, back.To = l.To, l.From
+			b.AddPair(l, back)
+		}
+		file, err := b.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, stop := n.start(Auto, SteerFTN, nil, func(c *Config) { c.Topology = file })
+		defer stop()
+		settle(2 * time.Second)
+		m.Put(conn(1, 2))
+		settle(10 * time.Second)
+		v := m.View()
+		risky := 0
+		for _, l := range v.TED.Links() {
+			risky += len(l.SRLGs)
+		}
+		if v.TEDFrom != TEDPEs || len(v.TED.Links()) != 12 || risky != 4 {
+			t.Errorf("TED from %s with %d links, SRLGs on %d", v.TEDFrom, len(v.TED.Links()), risky)
+		}
+		told := 0
+		for _, c := range v.Changes {
+			if c.Action == "topology" && strings.Contains(c.Subject, "nowhere") && c.Result == ResultSkipped {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("the link that is not there was told %d times", told)
+		}
+		// a and b share the risk: one of the two slots has to go over c.
+		over := map[string]bool{}
+		for _, b := range v.Bindings {
+			if b.State != BindingVerified {
+				t.Errorf("binding %s is %s: %s", b.Name, b.State, b.Reason)
+			}
+			for _, l := range b.Route {
+				over[strings.NewReplacer("pe1-", "", "pe2-", "").Replace(l)] = true
+			}
+		}
+		if !over["c"] || len(over) != 2 {
+			t.Errorf("subflows go over %v, want c and one other", over)
+		}
+	})
+}

@@ -97,7 +97,7 @@ type Detector struct {
 
 // Topology is what is known besides what routers tell.
 type Topology struct {
-	File  string                `yaml:"file,omitempty" jsonschema_description:"Topology file that completes what the routers tell: SRLGs, delays, metrics. See mpbox config schema --for topology."`
+	File  string                `yaml:"file,omitempty" jsonschema_description:"Topology file that completes what the routers tell: SRLGs and names; delay, admin groups and bandwidth where they tell none; links not to be used (down). It adds no link to them, and is the topology where nothing else tells one. See mpbox config schema --for topology."`
 	Names map[netip.Addr]string `yaml:"names,omitempty" jsonschema_description:"Names of routers by router id; PEs have theirs already."`
 	Poll  Duration              `yaml:"poll" jsonschema_description:"How often the traffic engineering database is read."`
 }
