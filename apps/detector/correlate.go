@@ -156,6 +156,7 @@ func (t *Tracker) learnClientKey(k ref, key uint64) {
 		}
 		r = r2
 	}
+	t.recheck(k, c)
 	t.adopt(k, c.scope, c.clientToken)
 }
 

@@ -38,11 +38,25 @@ func (t *Tracker) lookup() {
 	}
 }
 
-// bySYN finds the incarnation whose client began with this sequence number.
-func (t *Tracker) bySYN(isn uint32, dir uint8) ref {
+// bySYN finds the incarnation whose client began with this sequence number, the
+// newest of several.
+func (t *Tracker) bySYN(isn uint32, dir uint8) (found ref) {
 	inc := &t.p.inc
 	for i, r := range inc.ref[:inc.n] {
-		if inc.dir[i] == dir && t.subs.at(r).isn == isn {
+		if inc.dir[i] == dir && t.subs.at(r).isn == isn && (found == 0 || t.subs.at(r).gen > t.subs.at(found).gen) {
+			found = r
+		}
+	}
+	return found
+}
+
+// byData finds the incarnation whose SYN carried data (TCP Fast Open, RFC 8684
+// appendix B), to which the answer at hand acknowledges that too.
+func (t *Tracker) byData() ref {
+	inc := &t.p.inc
+	for i, r := range inc.ref[:inc.n] {
+		s := t.subs.at(r)
+		if inc.dir[i] == toClient && s.flags&(fSYN|fSYNACK) == fSYN && !s.ended() && t.p.v.Ack-1-s.isn < 1<<11 {
 			return r
 		}
 	}
@@ -50,7 +64,8 @@ func (t *Tracker) bySYN(isn uint32, dir uint8) ref {
 }
 
 // current finds the incarnation that a packet without SYN belongs to: the newest
-// that this place has seen, for what one place sees is in order; else the newest.
+// that this place has seen, for what one place sees is in order; else the one whose
+// sequence numbers it continues, else the newest.
 func (t *Tracker) current() (r ref, dir int) {
 	inc := &t.p.inc
 	if inc.n == 0 {
@@ -60,11 +75,24 @@ func (t *Tracker) current() (r ref, dir int) {
 	for i := 1; i < inc.n; i++ {
 		a, b := t.subs.at(inc.ref[best]), t.subs.at(inc.ref[i])
 		as, bs := a.seenAt(t.p.place), b.seenAt(t.p.place)
+		if !as && !bs {
+			as, bs = t.continues(a, inc.dir[best]), t.continues(b, inc.dir[i])
+		}
 		if bs && !as || as == bs && b.created > a.created {
 			best = i
 		}
 	}
 	return inc.ref[best], int(inc.dir[best])
+}
+
+// continues tells whether the packet at hand comes soon after what a client began
+// with, or acknowledges so much.
+func (t *Tracker) continues(s *subflow, dir uint8) bool {
+	n := t.p.v.Seq
+	if dir == toClient {
+		n = t.p.v.Ack
+	}
+	return n-s.isn < 1<<26
 }
 
 func (s *subflow) seenAt(place uint32) bool {
@@ -124,27 +152,33 @@ func (t *Tracker) open(fromClient bool, isn uint32, flags uint16) (ref, *subflow
 	return r, s
 }
 
-// roomForIncarnation makes room when the tuple has too many: the oldest that is
-// closed or not answered goes.
+// roomForIncarnation makes room when the tuple has too many: the oldest that has
+// ended or was not answered goes. A capture keeps it, but finds it no more by its
+// tuple.
 func (t *Tracker) roomForIncarnation() bool {
 	inc := &t.p.inc
 	if inc.n < maxIncarnations {
 		return true
 	}
-	victim := -1
+	victim, done := -1, false
 	for i, r := range inc.ref {
 		s := t.subs.at(r)
-		if s.class == classLive || s.class == classOrphanAnswered {
+		over := s.ended()
+		if !over && !t.cfg.Keep && (s.class == classLive || s.class == classOrphanAnswered) {
 			continue
 		}
-		if victim < 0 || s.created < t.subs.at(inc.ref[victim]).created {
-			victim = i
+		if victim < 0 || over && !done || over == done && s.created < t.subs.at(inc.ref[victim]).created {
+			victim, done = i, over
 		}
 	}
 	if victim < 0 {
 		return false
 	}
-	t.drop(inc.ref[victim])
+	if r := inc.ref[victim]; t.cfg.Keep {
+		t.tuples.remove(t.p.hash, r)
+	} else {
+		t.drop(r)
+	}
 	inc.n--
 	inc.ref[victim], inc.dir[victim] = inc.ref[inc.n], inc.dir[inc.n]
 	return true
@@ -171,8 +205,14 @@ func (t *Tracker) onSYN() ref {
 		t.stats.CapableSYN++
 	}
 	r := t.bySYN(p.v.Seq, toServer)
+	if r == 0 && p.v.PayloadLen > 0 {
+		// The answer, seen first, acknowledged the SYN's data as well.
+		if r = t.bySYN(p.v.Seq+p.v.PayloadLen, toServer); r != 0 {
+			t.subs.at(r).isn = p.v.Seq
+		}
+	}
 	if r == 0 {
-		if r = t.crossing(); r != 0 {
+		if r = t.crossing(join); r != 0 {
 			return r
 		}
 		return t.firstSYN(join)
@@ -197,11 +237,11 @@ func (t *Tracker) onSYN() ref {
 
 // crossing handles a simultaneous open (RFC 9293 section 3.5): a SYN against one
 // that has no answer yet. The sender of the first SYN stays the client.
-func (t *Tracker) crossing() ref {
+func (t *Tracker) crossing(join bool) ref {
 	inc := &t.p.inc
 	for i, r := range inc.ref[:inc.n] {
 		s := t.subs.at(r)
-		if inc.dir[i] == toClient && s.flags&(fSYN|fSYNACK) == fSYN && !s.ended() {
+		if inc.dir[i] == toClient && s.flags&(fSYN|fSYNACK) == fSYN && s.flags&fJoin != 0 == join && !s.ended() {
 			s.more |= mSimultaneous
 			t.touch(r, s, toClient)
 			return r
@@ -275,6 +315,7 @@ func (t *Tracker) onSYNACK() ref {
 			}
 			return r
 		}
+		r = t.byData()
 	}
 	switch {
 	case !ok:
@@ -298,9 +339,18 @@ func (t *Tracker) onSYNACK() ref {
 		t.stats.Mismatched++
 		return r
 	}
+	if sub == mptcp.Capable && s.more&mSaid != 0 && s.ended() && t.otherKey(s) {
+		// The tuple is used again, with the same number by chance or habit.
+		if r, s = t.open(false, isn, flags); r == 0 {
+			return 0
+		}
+	}
 	t.touch(r, s, toClient)
 	if s.answered == 0 {
 		s.answered = micros(p.at - s.created)
+		if s.flags&(fSYNACK|fGone|fRST|fFINClient|fFINServer) == fGone && p.inc.n == 1 {
+			s.flags &^= fGone // given up too soon
+		}
 		t.replace(r)
 	}
 	if sub == mptcp.Capable {
@@ -313,6 +363,12 @@ func (t *Tracker) onSYNACK() ref {
 		t.acceptJoin(r, s)
 	}
 	return r
+}
+
+// otherKey tells whether the server's key at hand is not that of a subflow's
+// connection.
+func (t *Tracker) otherKey(s *subflow) bool {
+	return s.conn != 0 && t.conns.at(s.conn).serverKey != t.opt.Key
 }
 
 func micros(ns int64) uint32 {

@@ -206,6 +206,10 @@ func (t *Tracker) onPrio(r ref, dir int) {
 	}
 	o := &t.opt
 	s := t.subs.at(r)
+	if o.HasAddrID && s.conn != 0 && t.conns.at(s.conn).version != 0 {
+		t.stats.Mismatched++ // version 0 alone has an address id here
+		return
+	}
 	if !o.HasAddrID || s.conn == 0 {
 		t.setBackup(r, s, o.Backup)
 		return

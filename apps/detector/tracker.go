@@ -29,7 +29,7 @@ type Tracker struct {
 	addrCount          int
 	oldAddr, newAddr   ref
 	lists              [classes]list
-	pending            map[ref]mptcp.MAC
+	pending            map[ref]pendingMACs
 	gen                uint32
 	base               int64 // time of tick 0
 	started, steerable bool
@@ -60,7 +60,7 @@ func New(cfg Config) *Tracker {
 		cfg: cfg, scope: map[string]uint16{},
 		tuples: newTable(), tokens: newTable(), waiting: newTable(),
 		subs: newSlab[subflow](), conns: newSlab[connection](), addrs: newSlab[address](),
-		pending: map[ref]mptcp.MAC{},
+		pending: map[ref]pendingMACs{},
 	}
 	r := rand.New(rand.NewPCG(cfg.Seed, ^cfg.Seed))
 	if cfg.Seed == 0 {

@@ -686,14 +686,12 @@ func TestSignals(t *testing.T) {
 	if a, b := backup(); a || b {
 		t.Error("MP_PRIO no backup")
 	}
-	s.see(first.seg(true, ack, []byte{30, 4, 0x51, 2}), aCE) // version 0: address id 2 of the client
-	if a, b := backup(); a || !b {
-		t.Error("MP_PRIO with an address id")
+	s.see(first.seg(true, ack, []byte{30, 4, 0x51, 2}), aCE) // an address id is for version 0
+	if a, b := backup(); a || b || s.Stats().Mismatched != 1 {
+		t.Error("MP_PRIO of version 1 with an address id")
 	}
-	s.see(first.seg(false, ack, []byte{30, 4, 0x51, 0}), bCE) // address id 0 of the server: both
-	if a, b := backup(); !a || !b {
-		t.Error("MP_PRIO with the server's address id")
-	}
+	s.see(second.seg(true, ack, []byte{30, 3, 0x51}), aCE)
+	s.see(first.seg(true, ack, []byte{30, 3, 0x51}), aCE)
 	// Addresses.
 	s.see(first.seg(false, ack, []byte{30, 16, 0x30, 3, 10, 9, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8}), bCE, aPE)
 	s.see(first.seg(true, ack, []byte{30, 18, 0x30, 3, 10, 9, 0, 1, 0x13, 0x89, 1, 2, 3, 4, 5, 6, 7, 8}), aCE, bPE)
@@ -715,7 +713,7 @@ func TestSignals(t *testing.T) {
 		t.Errorf("%d addresses", n)
 	}
 	s.see(first.seg(true, rst, []byte{30, 4, 0x80, 1}), aCE)
-	if st := s.Stats(); st.Prio != 5 || st.AddAddr != 106 || st.RemoveAddr != 1 || st.TCPRst != 1 {
+	if st := s.Stats(); st.Prio != 6 || st.AddAddr != 106 || st.RemoveAddr != 1 || st.TCPRst != 1 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -763,18 +761,40 @@ func TestTranslation(t *testing.T) {
 	}
 }
 
-func TestCollisions(t *testing.T) {
-	// Two servers' keys with the same token.
+// MP_PRIO of version 0 may name the address that it is about (RFC 6824 section
+// 3.3.8).
+func TestPrioOfAddress(t *testing.T) {
+	s := newScene(t, Config{})
+	s.handshake(first.version(0), aCE, aPE, bCE, bPE)
+	s.handshake(second.version(0), aCE, aPE, bCE, bPE)
+	for _, step := range []struct {
+		seg  frametest.Segment
+		want [2]bool
+	}{
+		{first.seg(true, ack, []byte{30, 4, 0x51, 2}), [2]bool{false, true}}, // of the client
+		{first.seg(false, ack, []byte{30, 4, 0x51, 0}), [2]bool{true, true}}, // of the server: both
+	} {
+		s.see(step.seg, aCE)
+		if c := s.one(); [2]bool{c.Subflows[0].Backup, c.Subflows[1].Backup} != step.want {
+			t.Errorf("backup %v, %v; want %v", c.Subflows[0].Backup, c.Subflows[1].Backup, step.want)
+		}
+	}
+}
+
+// sameToken gives two keys with the same token.
+func sameToken(v uint8) (uint64, uint64) {
 	seen := map[uint32]uint64{}
-	var k1, k2 uint64
 	for k := uint64(1); ; k++ {
-		tok := frametest.Token(1, k)
+		tok := frametest.Token(v, k)
 		if other, ok := seen[tok]; ok {
-			k1, k2 = other, k
-			break
+			return other, k
 		}
 		seen[tok] = k
 	}
+}
+
+func TestCollisions(t *testing.T) {
+	k1, k2 := sameToken(1)
 	one, two := first, first
 	one.sk, two.sk = k1, k2
 	two.c, two.s, two.ck = ap("10.7.0.1:1000"), ap("10.8.0.1:80"), 99

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,8 @@ type detectReport struct {
 	Connections []detectConnection `json:"connections"`
 	Orphans     []detectOrphan     `json:"orphans"`
 	Counters    detectCounters     `json:"counters"`
+
+	unlisted uint64 // subflows that were counted and dropped
 }
 
 type detectConnection struct {
@@ -91,6 +94,9 @@ to no such connection are listed as orphans.`,
 			for _, w := range warnings {
 				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %v; the packets before it are counted\n", w)
 			}
+			if report.unlisted > 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %d subflows are counted and not listed: their connection or token has more than %d, or there are too many in all\n", report.unlisted, maxListed)
+			}
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), report)
 			}
@@ -100,6 +106,9 @@ to no such connection are listed as orphans.`,
 	out.addFlags(cmd)
 	return cmd
 }
+
+// maxListed bounds the subflows of a connection: each new one is compared with them.
+const maxListed = 4096
 
 // detect runs the detector on files.
 func detect(paths []string, stdin io.Reader) (report *detectReport, warnings []error, err error) {
@@ -111,7 +120,7 @@ func detect(paths []string, stdin io.Reader) (report *detectReport, warnings []e
 	}()
 	cfg := detector.Config{
 		Keep: true, MaxConnections: 50e6, MaxSubflows: 100e6, MaxHalfOpen: 10e6, MaxOrphans: 10e6, MaxPendingMACs: 10e6,
-		MaxSubflowsPerConnection: 4096,
+		MaxSubflowsPerConnection: maxListed, HalfOpenTimeout: 5 * time.Minute,
 	}
 	for _, p := range paths {
 		f, err := openCapture(p, stdin)
@@ -208,7 +217,9 @@ func newDetectReport(t *detector.Tracker, seen *vantages) *detectReport {
 		}
 	}
 	index := map[uint32]int{}
+	orphans := 0
 	for _, o := range t.Orphans(1 << 30) {
+		orphans++
 		i, ok := index[o.Token]
 		if !ok {
 			i = len(r.Orphans)
@@ -218,6 +229,8 @@ func newDetectReport(t *detector.Tracker, seen *vantages) *detectReport {
 		r.Orphans[i].Subflows = append(r.Orphans[i].Subflows, newDetectSubflow(&o.Subflow, seen))
 	}
 	s := t.Stats()
+	r.unlisted = s.EvictedHalfOpen + s.EvictedClosed + s.EvictedConnections + s.RefusedConnections + s.RefusedJoins + s.RefusedHandshakes +
+		max(s.EvictedOrphans, s.JoinsOrphaned-min(s.JoinsOrphaned, uint64(orphans)))
 	r.Counters = detectCounters{
 		Packets: s.Packets, TCP: s.TCP, MPCapableSYN: s.CapableSYN, MPJoinSYN: s.JoinSYN, Malformed: s.Malformed,
 		Truncated: s.Truncated, Fragments: s.Fragments, Fallback: s.Fallback, JoinsMatched: s.JoinsMatched,

@@ -314,6 +314,25 @@ func TestIntegrationDetectMadeCaptures(t *testing.T) {
 	})
 }
 
+// Joins beyond what is listed are counted, and the operator is told.
+func TestDetectTellsWhatIsNotListed(t *testing.T) {
+	f := newMadeFile(1, 1_700_000_000_000_000, ether)
+	_, joins := madeConnection(22)
+	lost := joins[0]
+	lost.sk = 4711
+	for i := range maxListed + 3 {
+		lost.c, lost.cn = madeAddr(false, 9, i, 5000), uint32(i)
+		for _, s := range lost.segments() {
+			f.seg(s)
+		}
+	}
+	var out, errs bytes.Buffer
+	path := f.write(t, t.TempDir(), "many.pcap")
+	if code := execute(t.Context(), []string{"detect", "--json", path}, strings.NewReader(""), &out, &errs); code != 0 || !strings.Contains(errs.String(), "warning: 3 subflows are counted and not listed") {
+		t.Errorf("exit code %d: %s", code, errs.String())
+	}
+}
+
 // TestDetectCommand: what scripts rely on, without other tools.
 func TestDetectCommand(t *testing.T) {
 	dir := t.TempDir()
