@@ -220,10 +220,16 @@ func authority(t *testing.T) (caFile string, issue func(name string) (certFile, 
 }
 
 func TestMutualTLS(t *testing.T) {
+	for _, address := range []string{"0.0.0.0:0", "127.0.0.1:0"} {
+		t.Run(address, func(t *testing.T) { testMutualTLS(t, address) })
+	}
+}
+
+func testMutualTLS(t *testing.T, address string) {
 	ca, issue := authority(t)
 	f := newFake()
 	addrs := start(t, newServer(t, f, func(o *Options) {
-		o.Listen = []string{"0.0.0.0:0"}
+		o.Listen = []string{address}
 		o.ClientCA = ca
 		o.Certificate, o.Key = issue("mpbox")
 	}))

@@ -105,20 +105,20 @@ func (s *Server) listen(ctx context.Context, where string) (net.Listener, peer, 
 		ip, _ := netip.AddrFromSlice(a.IP)
 		p.local = ip.Unmap().IsLoopback()
 	}
-	if p.local {
-		return l, p, nil
-	}
-	if s.tokens == nil && (s.opts.ClientCA == "" || s.opts.Certificate == "") {
+	if !p.local && s.tokens == nil && (s.opts.ClientCA == "" || s.opts.Certificate == "") {
 		return nil, peer{}, errors.Join(fmt.Errorf("listen for API: other machines reach %s: set api.tokens_file or api.tls.client_ca", where), l.Close())
 	}
-	if s.opts.Certificate != "" {
-		conf, err := s.tlsConfig()
-		if err != nil {
-			return nil, peer{}, errors.Join(err, l.Close())
+	if s.opts.Certificate == "" {
+		if !p.local {
+			s.log.Warn("API tokens can be read off the network: set api.tls (RFC 6750, section 5.3)", zap.String("address", where))
 		}
-		l = tls.NewListener(l, conf)
+		return l, p, nil
 	}
-	return l, p, nil
+	conf, err := s.tlsConfig()
+	if err != nil {
+		return nil, peer{}, errors.Join(err, l.Close())
+	}
+	return tls.NewListener(l, conf), p, nil
 }
 
 func (s *Server) tlsConfig() (*tls.Config, error) {

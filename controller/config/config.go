@@ -174,7 +174,7 @@ type ThresholdRule struct {
 // API is where operators ask.
 type API struct {
 	Listen     []Endpoint `yaml:"listen" jsonschema:"format=endpoint" jsonschema_description:"Where to listen: host:port or unix:/path. An address that other machines reach needs tokens_file or tls.client_ca."`
-	TLS        *TLS       `yaml:"tls,omitempty" jsonschema_description:"Serve HTTPS."`
+	TLS        *TLS       `yaml:"tls,omitempty" jsonschema_description:"Serve HTTPS, at all addresses but unix sockets."`
 	TokensFile string     `yaml:"tokens_file,omitempty" jsonschema_description:"File with bearer tokens, one a line: TOKEN, or NAME TOKEN for the audit. TOKEN may be sha256:HEX. Not readable by others."`
 }
 
