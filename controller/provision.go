@@ -42,7 +42,7 @@ func (c *Controller) provision(ctx context.Context) {
 		if where == "" {
 			continue
 		}
-		spec := ovs.Spec{Name: b.Name, DPID: b.DPID, Controller: controllerTarget(c.cfg)}
+		spec := ovs.Spec{Name: b.Name, DPID: b.DPID, Controller: controllerTarget(&c.cfg.OpenFlow)}
 		for _, p := range b.Pairs() {
 			spec.Pairs = append(spec.Pairs, ovs.Pair{A: p.CEPort, B: p.PEPort, VLAN: p.VLAN})
 		}
@@ -75,15 +75,12 @@ func (c *Controller) provision(ctx context.Context) {
 	}
 }
 
-// controllerTarget is the address that bridges are told to connect to: the first
-// that mpbox listens at.
-func controllerTarget(cfg *config.Config) string {
-	l := cfg.OpenFlow.Listen[0]
-	if path, ok := l.Unix(); ok {
-		return "unix:" + path
+// controllerTarget is the address that bridges are told to connect to, as Open
+// vSwitch writes it.
+func controllerTarget(of *config.OpenFlow) string {
+	network, address := of.Target().Network()
+	if network == "tcp" && of.TLS != nil {
+		network = "ssl"
 	}
-	if cfg.OpenFlow.TLS != nil {
-		return "ssl:" + string(l)
-	}
-	return "tcp:" + string(l)
+	return network + ":" + address
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -94,6 +95,7 @@ func (k *checker) listeners() {
 				"openflow.tls: client_ca is missing: anybody could be a switch")
 		}
 	}
+	k.target()
 	if api.TokensFile != "" {
 		k.file(&api.TokensFile)
 		if data, ok := k.readSecret(api.TokensFile, path("api", "tokens_file")); ok && strings.TrimSpace(string(data)) == "" {
@@ -109,6 +111,25 @@ func (k *checker) listeners() {
 		if !e.Local() && e != "" && !guarded {
 			k.fail(path("api", "listen", i), "add api.tokens_file or api.tls.client_ca, or listen on 127.0.0.1 or unix:/path",
 				"api.listen: other machines reach %s, and neither tokens nor client certificates are asked for", e)
+		}
+	}
+}
+
+// target checks that bridges that are provisioned can find mpbox.
+func (k *checker) target() {
+	if len(k.c.OpenFlow.Listen) == 0 {
+		return
+	}
+	at, e := path("openflow", "listen", 0), k.c.OpenFlow.Target()
+	if k.written("openflow", "advertise") {
+		at = path("openflow", "advertise")
+	}
+	for _, b := range k.c.Bridges {
+		db := cmp.Or(b.OVSDB, k.c.OVSDB)
+		if db != "" && (e.Any() || e.Local() && !db.Local()) {
+			k.fail(at, "set openflow.advertise to an address of this machine that the switch reaches, like 192.0.2.10:6653",
+				"bridge %s would be told to connect to %s, which its switch (ovsdb %s) cannot", b.Name, e, db)
+			return
 		}
 	}
 }

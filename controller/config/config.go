@@ -30,9 +30,18 @@ type Config struct {
 // OpenFlow is the controller's side of OpenFlow 1.3.
 type OpenFlow struct {
 	Listen           []Endpoint `yaml:"listen" jsonschema:"minItems=1,format=endpoint" jsonschema_description:"Where to listen: host:port or unix:/path."`
+	Advertise        Endpoint   `yaml:"advertise,omitempty" jsonschema:"format=endpoint" jsonschema_description:"Address that bridges with an ovsdb are told to connect to. By default the first of listen."`
 	TLS              *TLS       `yaml:"tls,omitempty" jsonschema_description:"Needed for addresses that other machines reach."`
 	UnknownDatapaths string     `yaml:"unknown_datapaths" jsonschema:"enum=refuse,enum=observe" jsonschema_description:"What to do with a switch that no bridge names. refuse: close its session and say so. observe: tap it, with ports as in observe."`
 	Observe          Observe    `yaml:"observe" jsonschema_description:"How the ports of unknown datapaths are read."`
+}
+
+// Target is where a bridge is to connect to.
+func (o *OpenFlow) Target() Endpoint {
+	if o.Advertise != "" {
+		return o.Advertise
+	}
+	return o.Listen[0]
 }
 
 // Observe is how the ports of an unknown datapath are read.

@@ -74,3 +74,29 @@ func TestListeners(t *testing.T) {
 		}
 	}
 }
+
+// Bridges are told an address that their switch can connect to.
+func TestAdvertisedAddress(t *testing.T) {
+	dir := t.TempDir()
+	certificate(t, dir, "a")
+	const tls = "tls: {certificate: a.crt, key: a.key, client_ca: a.crt}"
+	for _, tc := range []struct{ openflow, ovsdb, want string }{
+		{`listen: ["0.0.0.0:6653"], ` + tls, "192.0.2.1:6640", "would be told to connect to 0.0.0.0:6653"},
+		{`listen: [":6653"], ` + tls, "unix:/run/openvswitch/db.sock", "would be told to connect to :6653"},
+		{`listen: ["[::]:6653"], advertise: "127.0.0.1:6653", ` + tls, "192.0.2.1:6640", "would be told to connect to 127.0.0.1:6653"},
+		{`listen: ["[::]:6653"], advertise: "192.0.2.10:6653", ` + tls, "192.0.2.1:6640", ""},
+		{`listen: ["192.0.2.10:6653"], ` + tls, "192.0.2.1:6640", ""},
+		{`listen: ["127.0.0.1:6653"]`, "unix:/run/openvswitch/db.sock", ""},
+		{`listen: ["0.0.0.0:6653"], ` + tls, "", ""}, // bridges are set up by hand
+	} {
+		text := "openflow: {" + tc.openflow + "}\nbridges: [{name: e1, dpid: \"0000000000000001\", attachments: [{name: a, vpn: v, ce_port: 1, pe_port: 2}]}]\n" +
+			"vpns: [{name: v}]\n"
+		if tc.ovsdb != "" {
+			text += "ovsdb: \"" + tc.ovsdb + "\"\n"
+		}
+		_, err := Parse(filepath.Join(dir, "mpbox.yaml"), []byte(text))
+		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want) || len(ProblemsOf(err)) != 1) {
+			t.Errorf("%s, ovsdb %s: %v, want %s", tc.openflow, tc.ovsdb, err, tc.want)
+		}
+	}
+}

@@ -155,6 +155,18 @@ func (e Endpoint) Local() bool {
 	return err == nil && ip.IsLoopback()
 }
 
+// Any reports whether it stands for all addresses of a machine, and so is none to
+// connect to.
+func (e Endpoint) Any() bool {
+	network, address := e.Network()
+	host, _, err := net.SplitHostPort(address)
+	if network == "unix" || err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
+}
+
 // checkEndpoint is the format "endpoint".
 func checkEndpoint(s string) error {
 	e := Endpoint(s)

@@ -30,9 +30,6 @@ type Spec struct {
 	Interfaces map[uint32]string
 	// DatapathType of a bridge that has to be created: "" (kernel) or "netdev".
 	DatapathType string
-	// TakeOver allows to take a bridge that has ports or controllers which the
-	// configuration does not name. Such ports get no flows.
-	TakeOver bool
 }
 
 // Pair is two ports that are joined; VLAN, if not 0, limits it to frames with this
@@ -106,7 +103,7 @@ func Changes(s Spec, now State) ([]Change, error) {
 	b, exists := now.Bridges[s.Name]
 	var out []Change
 	add := func(c Change) { out = append(out, c) }
-	if exists && !s.TakeOver {
+	if exists {
 		if err := s.foreign(b); err != nil {
 			return nil, err
 		}
@@ -194,12 +191,12 @@ func (s Spec) foreign(b BridgeState) error {
 	}
 	slices.Sort(ports)
 	if len(ports) > 0 {
-		return fmt.Errorf("bridge %s: %w: no attachment names its ports %s: name them, move them to another bridge, or allow mpbox to take the bridge over",
+		return fmt.Errorf("bridge %s: %w: no attachment names its ports %s: name them, or move them to another bridge",
 			s.Name, ErrForeign, strings.Join(ports, ", "))
 	}
 	for _, c := range b.Controllers {
 		if c.Target != s.Controller {
-			return fmt.Errorf("bridge %s: %w: it has the controller %s: remove it (ovs-vsctl del-controller %s), or allow mpbox to take the bridge over",
+			return fmt.Errorf("bridge %s: %w: it has the controller %s: remove it: ovs-vsctl del-controller %s",
 				s.Name, ErrForeign, c.Target, s.Name)
 		}
 	}

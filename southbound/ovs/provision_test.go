@@ -52,7 +52,7 @@ func TestChanges(t *testing.T) {
 		"interfaces there":  {spec: func(s *Spec) { s.Interfaces = map[uint32]string{1: "ce", 2: "pe"} }},
 		"interface missing": {spec: func(s *Spec) { s.Interfaces = map[uint32]string{1: "ce", 3: "new"} },
 			want: []string{"br0: add port new", "br0: port new is number 3"}},
-		"other number": {spec: func(s *Spec) { s.Interfaces = map[uint32]string{2: "ce"}; s.TakeOver = true }, want: []string{"br0: port ce is number 2"}},
+		"other number": {spec: func(s *Spec) { s.Interfaces = map[uint32]string{2: "ce"} }, want: []string{"br0: port ce is number 2"}},
 		"no bridge": {spoil: func(s *State) { delete(s.Bridges, "br0") }, spec: func(s *Spec) { s.DatapathType = "netdev" }, want: []string{
 			"create bridge br0", "br0: other_config:datapath-id=0000000000000001",
 			"br0: other_config:disable-in-band=true", "br0: other_config:controller-queue-size=512", "br0: external_ids:mpbox-pairs=1-2",
@@ -97,11 +97,6 @@ func TestChangesRefusesForeign(t *testing.T) {
 			}
 			if name == "port" && !strings.Contains(err.Error(), "storage (9)") {
 				t.Errorf("%q does not name the port", err)
-			}
-			s := spec()
-			s.TakeOver = true
-			if _, err := Changes(s, now); err != nil {
-				t.Errorf("told to take over: %v", err)
 			}
 		})
 	}
