@@ -35,7 +35,7 @@ func connect(cfg *config.Config, pe *config.PE, ids driver.Names, log *zap.Logge
 	switch pe.Driver {
 	case "snmp":
 		c.Driver = snmp.New(snmp.Config{
-			PE: pe.Name, RouterID: pe.RouterID, Address: pe.SNMP.Address, User: pe.SNMP.User,
+			PE: pe.Name, RouterID: pe.RouterID, Address: pe.SNMP.Address, User: pe.SNMP.User, ContextName: pe.SNMP.Context,
 			AuthProtocol: pe.SNMP.Auth, AuthPassword: string(pe.SNMP.AuthPassword),
 			PrivProtocol: pe.SNMP.Priv, PrivPassword: string(pe.SNMP.PrivPassword),
 			Owner: owner(cfg), Names: ids, TunnelIDs: pe.TunnelIDs,

@@ -22,15 +22,15 @@ type PE struct {
 type SNMP struct {
 	Address          string   `yaml:"address" jsonschema:"required,format=hostport" jsonschema_description:"host:port, usually port 161."`
 	User             string   `yaml:"user" jsonschema:"required,minLength=1" jsonschema_description:"Security name."`
-	Context          string   `yaml:"context,omitempty" jsonschema_description:"Context name."`
+	Context          string   `yaml:"context,omitempty" jsonschema_description:"Context name of each request; empty: the default context."`
 	Auth             string   `yaml:"auth" jsonschema:"enum=sha1,enum=sha224,enum=sha256,enum=sha384,enum=sha512" jsonschema_description:"Authentication protocol (RFC 3414, RFC 7860)."`
 	AuthPassword     Secret   `yaml:"auth_password,omitempty" jsonschema:"minLength=8" jsonschema_description:"Authentication password."`
 	AuthPasswordFile string   `yaml:"auth_password_file,omitempty" jsonschema_description:"File with it, not readable by others."`
-	Priv             string   `yaml:"priv" jsonschema:"enum=aes128,enum=aes192,enum=aes256" jsonschema_description:"Privacy protocol (RFC 3826)."`
+	Priv             string   `yaml:"priv" jsonschema:"enum=aes128,enum=aes192,enum=aes256" jsonschema_description:"Privacy protocol. aes128: RFC 3826. aes192, aes256: draft-blumenthal-aes-usm-04, as net-snmp has them; with a PE that extends keys in Reeder's way (Cisco), use sha256 or better, whose keys need no extension."`
 	PrivPassword     Secret   `yaml:"priv_password,omitempty" jsonschema:"minLength=8" jsonschema_description:"Privacy password."`
 	PrivPasswordFile string   `yaml:"priv_password_file,omitempty" jsonschema_description:"File with it, not readable by others."`
 	Timeout          Duration `yaml:"timeout" jsonschema_description:"For one request."`
-	Retries          int      `yaml:"retries" jsonschema:"minimum=0,maximum=10" jsonschema_description:"Of a request without an answer."`
+	Retries          int      `yaml:"retries" jsonschema:"minimum=0,maximum=10" jsonschema_description:"How often a read without an answer is sent again; 0: never. Writes are sent once."`
 }
 
 // SSH is a session with a router's CLI.

@@ -425,7 +425,7 @@ func (a *agent) impatient(timeout time.Duration) Config {
 	addr := a.addr
 	return Config{
 		PE: "pe1", RouterID: pe1, Address: addr.String(), Owner: owner, Names: testNames,
-		Timeout: timeout, Retries: -1,
+		Timeout: timeout,
 		dial: func(ctx context.Context) (*gosnmp.GoSNMP, error) {
 			c := &gosnmp.GoSNMP{
 				Target: "127.0.0.1", Port: uint16(addr.Port), Version: gosnmp.Version2c, Community: "public",

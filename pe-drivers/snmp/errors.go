@@ -84,8 +84,8 @@ func (s *session) failure(ctx context.Context, step string, err error) error {
 	case errors.Is(err, gosnmp.ErrNotInTimeWindow), errors.Is(err, gosnmp.ErrUnknownEngineID),
 		errors.Is(err, gosnmp.ErrUnknownReportPDU), errors.Is(err, gosnmp.ErrUnknownPDUHandlers),
 		errors.Is(err, gosnmp.ErrUnknownSecurityModels), errors.Is(err, gosnmp.ErrInvalidMsgs):
-		return s.fail(driver.ErrProtocol, step, "", "check the agent's clock and SNMPv3 configuration", err)
-	case strings.Contains(err.Error(), "is unknown: want"), strings.Contains(err.Error(), "Passphrase"):
+		return s.fail(driver.ErrProtocol, step, "", "check the agent's clock and SNMPv3 configuration, and context", err)
+	case errors.Is(err, errUnknownProtocol), strings.Contains(err.Error(), "Passphrase"):
 		return s.fail(driver.ErrUnsupported, step, "", "correct the snmp section of this PE in the configuration", err)
 	case strings.HasPrefix(err.Error(), "marshal"):
 		return s.fail(driver.ErrProtocol, step, "", "report this", err)
@@ -93,6 +93,9 @@ func (s *session) failure(ctx context.Context, step string, err error) error {
 	remedy := fmt.Sprintf("check that the agent runs and answers at %s", s.cfg.Address)
 	if errors.Is(err, errSilentWithPrivacy) {
 		remedy += "; it answered a message without privacy: if this lasts, " + check("priv and priv_password")
+	}
+	if s.cfg.ContextName != "" {
+		remedy += fmt.Sprintf("; one that has no context %q may be silent", s.cfg.ContextName)
 	}
 	if strings.HasPrefix(step, "SET ") {
 		remedy += "; whether the PE took the change is unknown until it is read back"

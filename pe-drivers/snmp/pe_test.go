@@ -35,7 +35,7 @@ func peConfig(p *petest.PE) Config {
 		PE: p.Node.Name, RouterID: p.Node.RouterID, Address: p.SNMPAddr, Owner: owner, Names: driver.NewNames(ids),
 		User: p.Node.SNMP.User, AuthProtocol: "sha256", AuthPassword: p.Node.SNMP.AuthPassword,
 		PrivProtocol: "aes128", PrivPassword: p.Node.SNMP.PrivPassword,
-		Timeout: 2 * time.Second,
+		Timeout: 2 * time.Second, Retries: 2,
 	}
 }
 
@@ -136,12 +136,12 @@ func TestIntegrationCredentials(t *testing.T) {
 	}{
 		{"user", func(c *Config) { c.User = "nobody" }, driver.ErrAuth, "usmStatsUnknownUserNames", "the name of"},
 		{"auth password", func(c *Config) { c.AuthPassword = "wrong-secret" }, driver.ErrAuth, "usmStatsWrongDigests", "auth_password"},
-		{"auth protocol", func(c *Config) { c.AuthProtocol = "sha" }, driver.ErrAuth, "usmStatsWrongDigests", "auth_password"},
+		{"auth protocol", func(c *Config) { c.AuthProtocol = "sha1" }, driver.ErrAuth, "usmStatsWrongDigests", "auth_password"},
 		// snmpd drops what it cannot decrypt without a word.
 		{"priv password", func(c *Config) { c.PrivPassword = "wrong-secret" }, driver.ErrUnreachable, "", "if this lasts, check priv and priv_password"},
 	} {
 		cfg := peConfig(p)
-		cfg.Timeout, cfg.Retries = 500*time.Millisecond, -1
+		cfg.Timeout, cfg.Retries = 500*time.Millisecond, 0
 		c.change(&cfg)
 		d := New(cfg)
 		_, err := d.State(t.Context())
@@ -163,7 +163,7 @@ func TestIntegrationAgentRestarts(t *testing.T) {
 	itest.Need(t, "snmpd")
 	p := petest.Start(t, petest.Options{})
 	cfg := peConfig(p)
-	cfg.Timeout, cfg.Retries, cfg.MaxMessage = time.Second, -1, 484
+	cfg.Timeout, cfg.Retries, cfg.MaxMessage = time.Second, 0, 484
 	d := New(cfg)
 	defer func() { _ = d.Close() }()
 	lsp := topology.LSP{
@@ -252,7 +252,10 @@ func TestIntegrationEngineID(t *testing.T) {
 		}
 		return sync.OnceFunc(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	}
-	d := New(Config{PE: "pe1", RouterID: pe1, Address: addr, User: "u", AuthPassword: "auth-secret", PrivPassword: "priv-secret", Timeout: 200 * time.Millisecond, Retries: 20}).(*snmpDriver)
+	d := New(Config{
+		PE: "pe1", RouterID: pe1, Address: addr, User: "u", AuthProtocol: "sha256", AuthPassword: "auth-secret",
+		PrivProtocol: "aes128", PrivPassword: "priv-secret", Timeout: 200 * time.Millisecond, Retries: 20,
+	}).(*snmpDriver)
 	defer func() { _ = d.Close() }()
 	ask := func() {
 		t.Helper()

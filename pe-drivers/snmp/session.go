@@ -41,23 +41,27 @@ func (s *session) drop() {
 }
 
 var authProtocols = map[string]gosnmp.SnmpV3AuthProtocol{
-	"": gosnmp.SHA256, "md5": gosnmp.MD5, "sha": gosnmp.SHA, "sha224": gosnmp.SHA224,
-	"sha256": gosnmp.SHA256, "sha384": gosnmp.SHA384, "sha512": gosnmp.SHA512,
+	"sha1": gosnmp.SHA, "sha224": gosnmp.SHA224, "sha256": gosnmp.SHA256, "sha384": gosnmp.SHA384, "sha512": gosnmp.SHA512,
 }
 
+// A key that is longer than the digest of auth is extended in Blumenthal's way, not in
+// Reeder's (gosnmp's AES192C and AES256C).
 var privProtocols = map[string]gosnmp.SnmpV3PrivProtocol{
-	"": gosnmp.AES, "des": gosnmp.DES, "aes128": gosnmp.AES, "aes192": gosnmp.AES192, "aes256": gosnmp.AES256,
+	"aes128": gosnmp.AES, "aes192": gosnmp.AES192, "aes256": gosnmp.AES256,
 }
+
+// errUnknownProtocol: the driver knows no such authentication or privacy protocol.
+var errUnknownProtocol = errors.New("unknown protocol")
 
 // dialV3 opens a SNMPv3 authPriv connection.
 func (s *session) dialV3(ctx context.Context) (*gosnmp.GoSNMP, error) {
 	auth, ok := authProtocols[s.cfg.AuthProtocol]
 	if !ok {
-		return nil, errors.New("auth " + s.cfg.AuthProtocol + " is unknown: want sha256, sha, sha224, sha384, sha512 or md5")
+		return nil, fmt.Errorf("%w: auth %q", errUnknownProtocol, s.cfg.AuthProtocol)
 	}
 	priv, ok := privProtocols[s.cfg.PrivProtocol]
 	if !ok {
-		return nil, errors.New("priv " + s.cfg.PrivProtocol + " is unknown: want aes128, aes192, aes256 or des")
+		return nil, fmt.Errorf("%w: priv %q", errUnknownProtocol, s.cfg.PrivProtocol)
 	}
 	host, port, err := splitAddress(s.cfg.Address)
 	if err != nil {
@@ -65,7 +69,7 @@ func (s *session) dialV3(ctx context.Context) (*gosnmp.GoSNMP, error) {
 	}
 	c := &gosnmp.GoSNMP{
 		Target: host, Port: port, Version: gosnmp.Version3, Context: ctx, Timeout: s.cfg.Timeout,
-		MsgFlags: gosnmp.AuthPriv, SecurityModel: gosnmp.UserSecurityModel,
+		MsgFlags: gosnmp.AuthPriv, SecurityModel: gosnmp.UserSecurityModel, ContextName: s.cfg.ContextName,
 		SecurityParameters: &gosnmp.UsmSecurityParameters{
 			UserName:               s.cfg.User,
 			AuthenticationProtocol: auth, AuthenticationPassphrase: s.cfg.AuthPassword,
@@ -124,7 +128,7 @@ func (s *session) once(ctx context.Context, retries int, request func(*gosnmp.Go
 		s.log.Debug("connected", zap.String("address", s.cfg.Address))
 	}
 	c := s.conn
-	c.Context, c.Retries = ctx, max(retries, 0)
+	c.Context, c.Retries = ctx, retries
 	stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close() }) // wakes the reader; ctx tells why
 	t, _ := c.Conn.(*tap)
 	t.forget()

@@ -4,7 +4,7 @@
 //
 // Decoding walks and encoding SETs are pure functions on rows; session.go alone
 // talks to the router. What is in the router's tables is read anew before each
-// Apply: the driver keeps no state but the session and the interface numbers.
+// Apply: the driver keeps no state but the session.
 package snmp
 
 import (
@@ -24,12 +24,14 @@ type Config struct {
 	RouterID netip.Addr
 	// Address is the agent's host:port; ":161" is added where no port is given.
 	Address string
-	// User and the protocols of SNMPv3 authPriv (RFC 3414, RFC 7860, RFC 3826). The
-	// protocols are md5, sha, sha224, sha256, sha384, sha512, and des, aes128,
-	// aes192, aes256; "" is sha256 and aes128.
+	// User and the protocols of SNMPv3 authPriv: sha1 (RFC 3414), sha224, sha256, sha384
+	// or sha512 (RFC 7860), and aes128 (RFC 3826), aes192 or aes256
+	// (draft-blumenthal-aes-usm-04).
 	User                       string
 	AuthProtocol, AuthPassword string
 	PrivProtocol, PrivPassword string
+	// ContextName is that of each request (RFC 3411, section 3.3); "" is the default one.
+	ContextName string
 	// Owner is the name prefix of what may be changed: "mpbox/lab/".
 	Owner string
 	// Names translates egress router ids to node names and back.
@@ -42,9 +44,8 @@ type Config struct {
 	ReadOnly bool
 	// NoBandwidth: the agent takes no rows of mplsTunnelResourceTable.
 	NoBandwidth bool
-	// Timeout of one request, 2 s by default; reads are sent Retries times more, 2
-	// by default, -1 for none. A SET is sent once: sent again, it would be refused
-	// by the very row that it made.
+	// Timeout of one request, 2 s by default; reads are sent Retries times more. A SET
+	// is sent once: sent again, it would be refused by the very row that it made.
 	Timeout time.Duration
 	Retries int
 	// MaxMessage is the size in octets that a SET does not exceed: 1,400 by default,
@@ -65,7 +66,6 @@ func New(cfg Config) driver.Driver {
 	setDefault(&cfg.Timeout, 2*time.Second)
 	setDefault(&cfg.MaxMessage, 1400)
 	setDefault(&cfg.MaxRepetitions, 40)
-	setDefault(&cfg.Retries, 2)
 	setDefault(&cfg.TunnelIDs, [2]uint32{50000, 50999})
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()

@@ -47,7 +47,7 @@ func harness(a *agent) drivertest.Harness {
 		Unreachable: func(testing.TB) driver.Driver {
 			cfg := a.config()
 			cfg.dial, cfg.Address, cfg.Timeout = nil, "127.0.0.1:1", 50*time.Millisecond
-			cfg.AuthPassword, cfg.PrivPassword, cfg.User = "password-1", "password-2", "mpbox"
+			cfg.AuthProtocol, cfg.AuthPassword, cfg.PrivProtocol, cfg.PrivPassword, cfg.User = "sha256", "password-1", "aes128", "password-2", "mpbox"
 			return New(cfg)
 		},
 		Refuse: func(_ testing.TB, what string) func() {

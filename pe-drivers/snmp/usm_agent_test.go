@@ -37,6 +37,7 @@ type usmRequest struct {
 	discovery  bool // no engine id in it
 	requestID  int
 	pdu        int    // tag; 0 if it cannot be read
+	context    string // name
 	oids       []byte // the varbinds' names, each a BER OID
 	n          int    // of its kind (discovery, without and with privacy), from 1
 }
@@ -72,7 +73,10 @@ func newUSMAgent(t *testing.T, meet func(usmRequest)) *usmAgent {
 
 // config is that of a driver to the agent; the time-out is short, not nil.
 func (a *usmAgent) config(retries int) Config {
-	return Config{PE: "pe1", Address: a.conn.LocalAddr().String(), User: "u", AuthPassword: usmAuth, PrivPassword: usmPriv, Timeout: 60 * time.Millisecond, Retries: retries}
+	return Config{
+		PE: "pe1", Address: a.conn.LocalAddr().String(), User: "u", AuthProtocol: "sha256", AuthPassword: usmAuth,
+		PrivProtocol: "aes128", PrivPassword: usmPriv, Timeout: 60 * time.Millisecond, Retries: retries,
+	}
 }
 
 func (a *usmAgent) count(match func(usmRequest) bool) int {
@@ -151,13 +155,13 @@ func (a *usmAgent) take(msg []byte, from *net.UDPAddr) {
 	}
 	if tag, in, _ := der(scoped); tag == 0x30 {
 		_, _, in = der(in) // context engine
-		_, _, in = der(in) // context name
+		_, name, in := der(in)
 		tag, pdu, _ := der(in)
 		_, reqID, pdu := der(pdu)
 		_, _, pdu = der(pdu)
 		_, _, pdu = der(pdu)
 		_, binds, _ := der(pdu)
-		r.pdu, r.requestID = tag, intOf(reqID)
+		r.pdu, r.requestID, r.context = tag, intOf(reqID), string(name)
 		for len(binds) > 0 {
 			var bind []byte
 			_, bind, binds = der(binds)

@@ -58,7 +58,7 @@ func TestWhatTheAgentSaid(t *testing.T) {
 				r.answer()
 			}
 		}, driver.ErrUnreachable, "answers at", "password"},
-		{"decryption error told of another message, then the answer", -1, func(r usmRequest) {
+		{"decryption error told of another message, then the answer", 0, func(r usmRequest) {
 			if r.priv {
 				r.report(6, r.msgID-1000)
 			}
@@ -71,14 +71,14 @@ func TestWhatTheAgentSaid(t *testing.T) {
 			}
 			r.answer()
 		}, driver.ErrAuth, "usmStatsWrongDigests", ""},
-		{"wrong digest told of another message", -1, func(r usmRequest) {
+		{"wrong digest told of another message", 0, func(r usmRequest) {
 			if r.auth {
 				r.report(5, r.msgID+1000)
 				return
 			}
 			r.answer()
 		}, driver.ErrUnreachable, "answers at", "password"},
-		{"the discovery's answer comes twice", -1, func(r usmRequest) {
+		{"the discovery's answer comes twice", 0, func(r usmRequest) {
 			if r.discovery {
 				r.report(4, r.msgID)
 				r.report(4, r.msgID)
@@ -131,5 +131,30 @@ func TestSetIsSentOnce(t *testing.T) {
 	}
 	if n := a.count(func(r usmRequest) bool { return r.pdu == setRequest }); n != 2 {
 		t.Errorf("%d SETs were sent, want 2", n)
+	}
+}
+
+func TestContextIsInEachRequest(t *testing.T) {
+	a := newUSMAgent(t, nil)
+	cfg := a.config(0)
+	cfg.ContextName = "blue"
+	d := New(cfg).(*snmpDriver)
+	defer func() { _ = d.Close() }()
+	if _, err := d.session.get(t.Context(), sysUpTime); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.session.walk(t.Context(), ifXEntry, ifName); err != nil {
+		t.Error(err)
+	}
+	if err := d.session.set(t.Context(), []gosnmp.SnmpPDU{{Name: sysUpTime, Type: gosnmp.Integer, Value: 1}}); err != nil {
+		t.Error(err)
+	}
+	for _, pdu := range []gosnmp.PDUType{gosnmp.GetRequest, gosnmp.GetBulkRequest, gosnmp.SetRequest} {
+		if n := a.count(func(r usmRequest) bool { return r.pdu == int(pdu) && r.priv && r.context == "blue" }); n != 1 {
+			t.Errorf("%d of %v are for the context", n, pdu)
+		}
+	}
+	if n := a.count(func(r usmRequest) bool { return r.context != "blue" }); n != 0 {
+		t.Errorf("%d messages are for another context", n)
 	}
 }
