@@ -261,17 +261,10 @@ func (w *writer) bind(ctx context.Context, op driver.Bind) error {
 }
 
 // rebind brings an active row of the class in line: column 17 is re-pointed in one
-// SET, so that the class is mapped at every moment.
+// SET, so that the class is mapped at every moment, and it is on the one interface.
 func (w *writer) rebind(ctx context.Context, op driver.Bind, have *ftnRow, ifIndex uint32, pointer string) error {
 	if have.foreign != "" || normalFEC(have.fec) != normalFEC(op.FTN.FEC) {
 		return w.refuse(driver.ErrRejected, op, "a class of that name matches other packets", "unbind it first, or use a new name")
-	}
-	mapped := false
-	for _, m := range w.inv.maps {
-		if m.curr == have.id && m.ifIndex != ifIndex {
-			return w.refuse(driver.ErrRejected, op, "a class of that name is on another interface", "unbind it first, or use a new name")
-		}
-		mapped = mapped || m.curr == have.id
 	}
 	if have.pointer != pointer {
 		if err := w.d.session.set(ctx, []gosnmp.SnmpPDU{pointerVar(ftnEntry, ftnPointer, index(have.id), pointer)}); err != nil {
@@ -279,14 +272,23 @@ func (w *writer) rebind(ctx context.Context, op driver.Bind, have *ftnRow, ifInd
 		}
 		have.pointer = pointer
 	}
-	if mapped {
-		return nil
+	if !slices.ContainsFunc(w.inv.maps, func(m mapRow) bool { return m.curr == have.id && m.ifIndex == ifIndex }) {
+		m := w.mapping(ifIndex, have.id, op.FTN.FEC)
+		if err := w.d.session.set(ctx, m.create()); err != nil {
+			return err
+		}
+		w.inv.maps = inserted(w.inv.maps, m)
 	}
-	m := w.mapping(ifIndex, have.id, op.FTN.FEC)
-	if err := w.d.session.set(ctx, m.create()); err != nil {
-		return err
+	// A PE that kept the row and numbered its interfaces anew has it on another one.
+	for _, m := range w.inv.maps {
+		if m.curr != have.id || m.ifIndex == ifIndex {
+			continue
+		}
+		if err := w.d.session.set(ctx, []gosnmp.SnmpPDU{m.destroy()}); err != nil {
+			return err
+		}
+		w.inv.maps = removed(w.inv.maps, m)
 	}
-	w.inv.maps = inserted(w.inv.maps, m)
 	return nil
 }
 
@@ -314,14 +316,15 @@ func (m mapRow) destroy() gosnmp.SnmpPDU {
 
 func (w *writer) ifIndex(ctx context.Context, op driver.Bind) (uint32, error) {
 	name := op.FTN.FEC.Interface
-	if i, ok := w.inv.ifaces.indexes[name]; ok {
+	if i := w.inv.ifIndex(name); i != 0 { // another class is there
 		return i, nil
 	}
-	if err := w.d.readInterfaces(ctx); err != nil {
+	all, err := w.d.allIfNames(ctx)
+	if err != nil {
 		return 0, err
 	}
-	w.inv.ifaces = w.d.ifaces
-	if i, ok := w.inv.ifaces.indexes[name]; ok {
+	w.inv.ifNames = all
+	if i := w.inv.ifIndex(name); i != 0 {
 		return i, nil
 	}
 	return 0, w.refuse(driver.ErrRejected, op, fmt.Sprintf("the PE has no interface %q (ifName)", name), "correct pe_interface of the attachment")

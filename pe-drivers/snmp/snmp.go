@@ -83,9 +83,6 @@ func setDefault[T comparable](v *T, def T) {
 type snmpDriver struct {
 	cfg     Config
 	session session
-	// ifaces are kept from read to read; an interface that is not in them has them
-	// read again.
-	ifaces interfaces
 }
 
 // Capabilities implements driver.Driver.

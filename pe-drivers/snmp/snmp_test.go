@@ -197,6 +197,61 @@ func TestRefusedLeavesNothing(t *testing.T) {
 	}
 }
 
+// A PE that restarts may number its interfaces anew (RFC 2863, section 3.1.5): what is
+// told and what is made then is of the names, on a session that saw the old numbers.
+func TestInterfacesAreRenumbered(t *testing.T) {
+	const gi1, gi2 = "GigabitEthernet0/0/0/1", "GigabitEthernet0/0/0/2"
+	a := newAgent(t)
+	d := New(a.config())
+	defer func() { _ = d.Close() }()
+	lsp := topology.LSP{Name: owner + "pe1-pe2/1", Egress: "pe2", ERO: hops("10.1.1.2", "10.1.2.2")}
+	class := topology.FTN{Name: owner + "flow-1", LSP: lsp.Name, FEC: topology.FEC{Interface: gi1, Protocol: 6}}
+	for _, step := range []struct {
+		name  string
+		lost  bool // the PE forgets its rows
+		table string
+		names map[uint32]string
+		told  string // where the class is told to be then
+		index uint32 // of gi1
+	}{
+		{"first", true, ifXEntry, map[uint32]string{101: gi1, 102: gi2}, "", 101},
+		{"swapped, rows lost", true, ifXEntry, map[uint32]string{101: gi2, 102: gi1}, "", 102},
+		{"swapped back, rows kept", false, ifXEntry, map[uint32]string{101: gi1, 102: gi2}, gi2, 101},
+		{"the old number is gone", false, ifXEntry, map[uint32]string{201: gi1, 202: gi2}, "", 201},
+		{"no ifXTable any more", false, ifEntry, map[uint32]string{201: gi2, 202: gi1}, gi2, 202},
+	} {
+		a.with(func() {
+			for oid := range a.cells {
+				if entry, _, _ := split(oid); step.lost && entry != "" || strings.HasPrefix(oid, ifXEntry+".1.") || strings.HasPrefix(oid, ifEntry+".") {
+					delete(a.cells, oid)
+				}
+			}
+		})
+		for i, name := range step.names {
+			a.put(textVar(step.table, map[string]int{ifXEntry: ifName, ifEntry: ifDescr}[step.table], index(i), name))
+		}
+		s, err := d.State(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if step.lost != (len(s.FTNs) == 0) || !step.lost && s.FTNs[0].FEC.Interface != step.told {
+			t.Errorf("%s: told %+v, want interface %q", step.name, s.FTNs, step.told)
+		}
+		if err := d.Apply(t.Context(), driver.Signal{LSP: lsp}, driver.Bind{FTN: class}); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		s, err = d.State(t.Context())
+		if err != nil || len(s.FTNs) != 1 || s.FTNs[0] != class {
+			t.Errorf("%s: %+v, %v", step.name, s.FTNs, err)
+		}
+		a.with(func() {
+			if n := a.status(a.cells, mapEntry, mapRow{ifIndex: step.index, curr: 1}.index()); n != rowActive {
+				t.Errorf("%s: the row of interface %d is %d", step.name, step.index, n)
+			}
+		})
+	}
+}
+
 // An agent whose MPLS part is gone must not look like a PE without LSPs.
 func TestMIBNotServed(t *testing.T) {
 	a := newAgent(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"mpbox/pe-drivers/driver"
@@ -22,13 +23,8 @@ type inventory struct {
 	orphans map[uint32]string
 	ftns    []ftnRow
 	maps    []mapRow
-	ifaces  interfaces
-}
-
-// interfaces translates ifIndex to ifName and back.
-type interfaces struct {
-	names   map[uint32]string
-	indexes map[string]uint32
+	// ifNames are the names of interfaces by ifIndex: of those in maps, or of all.
+	ifNames map[uint32]string
 }
 
 // read takes the inventory. The scalars are asked for first and last: an agent
@@ -141,37 +137,71 @@ func (d *snmpDriver) readFTNs(ctx context.Context, inv *inventory) error {
 		return err
 	}
 	inv.maps = decodeMap(m)
+	used := make(map[uint32]bool)
 	for _, r := range inv.maps {
-		if _, known := d.ifaces.names[r.ifIndex]; !known && r.ifIndex != 0 {
-			if err := d.readInterfaces(ctx); err != nil {
-				return err
-			}
-			break
-		}
+		used[r.ifIndex] = true
 	}
-	inv.ifaces = d.ifaces
-	return nil
+	delete(used, 0) // all interfaces
+	inv.ifNames, err = d.readIfNames(ctx, sortedKeys(used))
+	return err
 }
 
-// readInterfaces reads ifName, and ifDescr where an agent has no ifName.
-func (d *snmpDriver) readInterfaces(ctx context.Context) error {
+// namesAtOnce is how many names one GET asks for: the answer fits into a frame.
+const namesAtOnce = 20
+
+// readIfNames asks how these interfaces are called: by ifName, or by ifDescr where the
+// agent has no ifName; one that is gone has no name. Nothing is kept, for a PE that
+// restarts may give an ifIndex to another interface (RFC 2863, section 3.1.5).
+func (d *snmpDriver) readIfNames(ctx context.Context, ifIndexes []uint32) (map[uint32]string, error) {
+	names := make(map[uint32]string, len(ifIndexes))
+	for _, column := range []string{col(ifXEntry, ifName), col(ifEntry, ifDescr)} {
+		for some := range slices.Chunk(ifIndexes, namesAtOnce) {
+			oids := make([]string, len(some))
+			for i, n := range some {
+				oids[i] = column + "." + index(n)
+			}
+			values, err := d.session.get(ctx, oids...)
+			if err != nil {
+				return nil, err
+			}
+			for i, v := range values {
+				if v != nil {
+					names[some[i]] = row{cols: map[int]any{0: v}}.text(0)
+				}
+			}
+		}
+		ifIndexes = slices.DeleteFunc(ifIndexes, func(n uint32) bool { _, ok := names[n]; return ok })
+	}
+	return names, nil
+}
+
+// allIfNames is readIfNames for all interfaces.
+func (d *snmpDriver) allIfNames(ctx context.Context) (map[uint32]string, error) {
 	t, err := d.session.walk(ctx, ifXEntry, ifName)
 	column := ifName
 	if err == nil && len(t) == 0 {
 		t, err = d.session.walk(ctx, ifEntry, ifDescr)
 		column = ifDescr
 	}
-	if err != nil {
-		return err
-	}
-	d.ifaces = interfaces{names: make(map[uint32]string), indexes: make(map[string]uint32)}
+	names := make(map[uint32]string, len(t))
 	for _, r := range t {
 		if len(r.index) == 1 {
-			d.ifaces.names[r.index[0]] = r.text(column)
-			d.ifaces.indexes[r.text(column)] = r.index[0]
+			names[r.index[0]] = r.text(column)
 		}
 	}
-	return nil
+	return names, err
+}
+
+// ifIndex is that of the interface of that name, of the highest where several layers
+// share it; 0 where none has it.
+func (inv *inventory) ifIndex(name string) uint32 {
+	highest := uint32(0)
+	for i, n := range inv.ifNames {
+		if n == name {
+			highest = max(highest, i)
+		}
+	}
+	return highest
 }
 
 func (inv *inventory) owned(name string) bool {
@@ -247,7 +277,7 @@ func (inv *inventory) boundFTNs() []topology.FTN {
 	}
 	on := make(map[uint32][]string)
 	for _, m := range inv.maps {
-		name := inv.ifaces.names[m.ifIndex]
+		name := inv.ifNames[m.ifIndex]
 		if m.ifIndex == 0 {
 			name = "*" // all interfaces
 		}
