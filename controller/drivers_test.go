@@ -154,3 +154,17 @@ func TestIntegrationSNMPProtocols(t *testing.T) {
 		}
 	}
 }
+
+// A PE that is written by SNMP may have its view of the network read by its CLI.
+func TestTopologyByAnotherSession(t *testing.T) {
+	for topology, want := range map[string]bool{"none": false, "iosxr": true} {
+		cfg := &config.Config{PEs: []config.PE{{Name: "pe1", Driver: "snmp", Topology: topology, SNMP: &config.SNMP{}, SSH: &config.SSH{}}}}
+		c, err := connect(cfg, &cfg.PEs[0], names(cfg), zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, same := c.Driver.(driver.TopologyReader); (c.Topology != nil) != want || same {
+			t.Errorf("topology %s: read by %T beside %T", topology, c.Topology, c.Driver)
+		}
+	}
+}

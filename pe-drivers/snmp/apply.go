@@ -18,9 +18,6 @@ func (d *snmpDriver) Apply(ctx context.Context, ops ...driver.Op) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	if d.cfg.ReadOnly {
-		return d.session.fail(driver.ErrUnsupported, ops[0].String(), "", "this PE is configured as read-only by SNMP: write through its CLI", nil)
-	}
 	inv, err := d.read(ctx)
 	if err != nil {
 		return err
@@ -79,9 +76,6 @@ func (w *writer) signal(ctx context.Context, op driver.Signal) error {
 	}
 	if err := checkHops(l.ERO); err != nil {
 		return w.refuse(driver.ErrUnsupported, op, err.Error(), "")
-	}
-	if l.Bandwidth > 0 && w.d.cfg.NoBandwidth {
-		return w.refuse(driver.ErrUnsupported, op, "the PE reserves no bandwidth by SNMP", "set the policy's bandwidth to 0")
 	}
 	if done, err := w.existing(ctx, op, lsrID(egress)); done || err != nil {
 		return err

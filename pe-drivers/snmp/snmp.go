@@ -39,11 +39,6 @@ type Config struct {
 	// TunnelIDs is the range, ends included, from which tunnel numbers are taken.
 	// The zero value is 50000 to 50999.
 	TunnelIDs [2]uint32
-	// ReadOnly is for agents that serve MPLS-TE-STD-MIB for reading and no
-	// MPLS-FTN-STD-MIB (Cisco): nothing is ever set, FTNs are not read.
-	ReadOnly bool
-	// NoBandwidth: the agent takes no rows of mplsTunnelResourceTable.
-	NoBandwidth bool
 	// Timeout of one request, 2 s by default; reads are sent Retries times more. A SET
 	// is sent once: sent again, it would be refused by the very row that it made.
 	Timeout time.Duration
@@ -87,10 +82,9 @@ type snmpDriver struct {
 
 // Capabilities implements driver.Driver.
 func (d *snmpDriver) Capabilities() driver.Capabilities {
-	w := !d.cfg.ReadOnly
 	return driver.Capabilities{
-		Kind: "snmp", Write: w, FTN: w, Class: w,
-		ExplicitRoute: true, RecordRoute: true, Bandwidth: w && !d.cfg.NoBandwidth, BindForeign: w,
+		Kind: "snmp", Write: true, FTN: true, Class: true,
+		ExplicitRoute: true, RecordRoute: true, Bandwidth: true, BindForeign: true,
 	}
 }
 

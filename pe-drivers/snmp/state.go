@@ -41,20 +41,14 @@ func (d *snmpDriver) read(ctx context.Context) (*inventory, error) {
 	if err := d.readTunnels(ctx, inv); err != nil {
 		return nil, err
 	}
-	if !d.cfg.ReadOnly {
-		if err := d.readFTNs(ctx, inv); err != nil {
-			return nil, err
-		}
+	if err := d.readFTNs(ctx, inv); err != nil {
+		return nil, err
 	}
 	return inv, d.served(ctx)
 }
 
 // served asks for scalars that are there whenever the MIBs are.
 func (d *snmpDriver) served(ctx context.Context) error {
-	if d.cfg.ReadOnly {
-		_, err := d.session.get(ctx, sysUpTime)
-		return err
-	}
 	v, err := d.session.get(ctx, hopListIndexNext, ftnIndexNext)
 	if err != nil {
 		return err
@@ -63,7 +57,7 @@ func (d *snmpDriver) served(ctx context.Context) error {
 		if v[i] == nil {
 			return d.session.fail(driver.ErrUnreachable, "GET "+names([]string{hopListIndexNext, ftnIndexNext}[i:i+1]),
 				"the SNMP agent answers, but does not serve "+mib,
-				"check that the PE's MPLS agent (AgentX) runs; a PE without this MIB needs another driver, or read_only", nil)
+				"check that the PE's MPLS agent (AgentX) runs; a PE without this MIB needs another driver", nil)
 		}
 	}
 	return nil
@@ -85,7 +79,7 @@ func (d *snmpDriver) readTunnels(ctx context.Context, inv *inventory) error {
 	resources := false
 	for _, t := range all {
 		used[t.hopList] = true
-		// Cisco shows its own heads with LSR id 0.
+		// Some agents show their own heads with LSR id 0 (Cisco's).
 		if t.ingress == id || t.ingress == 0 {
 			inv.tunnels = append(inv.tunnels, t)
 			resources = resources || strings.HasPrefix(t.resource, resEntry+".")

@@ -17,8 +17,6 @@ type planner struct {
 	naming
 	names     driver.Names
 	tunnelIDs [2]uint32
-	// noDefault allows steering to an egress without a default tunnel.
-	noDefault bool
 }
 
 // refusal is why an operation cannot be carried out; nothing was sent.
@@ -271,7 +269,7 @@ func (p *planner) forwardClass(c *config, id uint32, t tunnelTE) (uint8, error) 
 		return t.class, nil
 	case !p.owns(t.name):
 		return 0, rejected("the LSP is not of this instance of mpbox, and has no forward class", "give tunnel "+t.name+" a forward class of its own")
-	case !hasDefault && !p.noDefault:
+	case !hasDefault:
 		// XR would send what has no class into the tunnel with the lowest one.
 		return 0, rejected(fmt.Sprintf("there is no default tunnel to %s: traffic that is not steered would follow the LSP as well", t.destination),
 			"configure a tunnel with autoroute announce and no forward-class to that PE")

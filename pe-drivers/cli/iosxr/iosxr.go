@@ -41,10 +41,6 @@ type Config struct {
 	// TunnelIDs is the range, ends included, from which tunnel-te numbers are taken.
 	// The zero value is 50000 to 50999.
 	TunnelIDs [2]uint32
-	// NoDefaultTunnel allows steering to an egress to which no tunnel without a
-	// forward class is announced. Traffic that is not steered may then follow an
-	// LSP of mpbox.
-	NoDefaultTunnel bool
 	// Timeout of a command, 30 s by default; of a commit, 60 s; of connecting, 10 s.
 	Timeout, CommitTimeout, ConnectTimeout time.Duration
 	// Log may be nil. It should carry the PE's name.
@@ -54,9 +50,6 @@ type Config struct {
 // New makes a driver. It logs in with the first request and again after one that
 // failed.
 func New(cfg Config) driver.Driver { return newDriver(cfg) }
-
-// NewTopologyReader makes a driver of which only the TED is read.
-func NewTopologyReader(cfg Config) driver.TopologyReader { return newDriver(cfg) }
 
 func newDriver(cfg Config) *xrDriver {
 	setDefault(&cfg.Timeout, 30*time.Second)
@@ -69,7 +62,7 @@ func newDriver(cfg Config) *xrDriver {
 	return &xrDriver{
 		cfg:     cfg,
 		session: session{cfg: cfg, log: cfg.Log},
-		plan:    planner{naming: newNaming(cfg.Owner), names: cfg.Names, tunnelIDs: cfg.TunnelIDs, noDefault: cfg.NoDefaultTunnel},
+		plan:    planner{naming: newNaming(cfg.Owner), names: cfg.Names, tunnelIDs: cfg.TunnelIDs},
 	}
 }
 

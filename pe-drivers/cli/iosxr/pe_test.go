@@ -143,7 +143,7 @@ func TestRouterRefuses(t *testing.T) {
 
 func TestTopologyOfPE(t *testing.T) {
 	p, cfg := startPE(t)
-	d := NewTopologyReader(cfg)
+	d := newDriver(cfg)
 	ted, err := d.Topology(t.Context())
 	if err != nil {
 		t.Fatal(err)

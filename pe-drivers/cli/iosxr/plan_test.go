@@ -258,12 +258,6 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: it left %q", c.name, got)
 		}
 	}
-	p := testPlanner()
-	p.noDefault = true
-	c := with(func(c *config) { delete(c.tunnels, 1) })
-	if err := p.apply(c, driver.Bind{FTN: flow(1, one)}); err != nil {
-		t.Errorf("allowed without a default tunnel: %v", err)
-	}
 }
 
 // A class is told as in effect only if all that it needs is there; binding it again
