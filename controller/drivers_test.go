@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -43,22 +47,38 @@ pes:
 	return c
 }
 
-// protocols gives the values that the configuration's schema has for a key of snmp.
-func protocols(t *testing.T, key string) []string {
+// schemaKeys gives the keys of each part of a configuration ("SNMP", "SSH"), as the
+// schema has them.
+func schemaKeys(t *testing.T) map[string]map[string]struct{ Enum []any } {
 	t.Helper()
 	raw, err := config.Schema("config")
 	if err != nil {
 		t.Fatal(err)
 	}
+	type part struct {
+		Properties map[string]struct{ Enum []any }
+	}
 	var schema struct {
-		Defs map[string]struct {
-			Properties map[string]struct{ Enum []string }
-		} `json:"$defs"`
+		part
+		Defs map[string]part `json:"$defs"`
 	}
 	if err := json.Unmarshal(raw, &schema); err != nil {
 		t.Fatal(err)
 	}
-	values := schema.Defs["SNMP"].Properties[key].Enum
+	keys := map[string]map[string]struct{ Enum []any }{"": schema.Properties}
+	for name, p := range schema.Defs {
+		keys[name] = p.Properties
+	}
+	return keys
+}
+
+// protocols gives the values that the schema has for a key of snmp.
+func protocols(t *testing.T, key string) []string {
+	t.Helper()
+	var values []string
+	for _, v := range schemaKeys(t)["SNMP"][key].Enum {
+		values = append(values, v.(string))
+	}
 	if len(values) < 2 {
 		t.Fatalf("%s has the values %v", key, values)
 	}
@@ -166,5 +186,49 @@ func TestTopologyByAnotherSession(t *testing.T) {
 		if _, same := c.Driver.(driver.TopologyReader); (c.Topology != nil) != want || same {
 			t.Errorf("topology %s: read by %T beside %T", topology, c.Topology, c.Driver)
 		}
+	}
+}
+
+// keyInText is how the keys of a configuration look that are no plain word.
+var keyInText = regexp.MustCompile(`\b[a-z]+(_[a-z]+)+\b`)
+
+// What drivers tell an operator to correct is there.
+func TestDriversNameKeysThatExist(t *testing.T) {
+	exists := map[string]bool{}
+	for _, keys := range schemaKeys(t) {
+		for key := range keys {
+			exists[key] = true
+		}
+	}
+	named := 0
+	for _, dir := range []string{"../pe-drivers/snmp", "../pe-drivers/cli/iosxr"} {
+		files, err := filepath.Glob(dir + "/*.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			tree, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(tree, func(n ast.Node) bool {
+				text, ok := n.(*ast.BasicLit)
+				if !ok || text.Kind != token.STRING || !strings.Contains(text.Value, " ") {
+					return true
+				}
+				for _, key := range keyInText.FindAllString(text.Value, -1) {
+					if named++; !exists[key] {
+						t.Errorf("%s: no configuration has the key %s: %s", file, key, text.Value)
+					}
+				}
+				return true
+			})
+		}
+	}
+	if named < 10 {
+		t.Errorf("%d keys were found", named)
 	}
 }

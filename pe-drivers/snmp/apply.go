@@ -72,7 +72,7 @@ func (w *writer) signal(ctx context.Context, op driver.Signal) error {
 	}
 	egress, ok := w.d.cfg.Names.RouterID(l.Egress)
 	if !ok || !egress.Is4() {
-		return w.refuse(driver.ErrUnsupported, op, "no IPv4 router id is known for egress "+l.Egress, "name its router id in the configuration")
+		return w.refuse(driver.ErrUnsupported, op, "no IPv4 router id is known for egress "+l.Egress, "give its router id in pes or in names of topology")
 	}
 	if err := checkHops(l.ERO); err != nil {
 		return w.refuse(driver.ErrUnsupported, op, err.Error(), "")

@@ -14,14 +14,14 @@ import (
 // statusWords are the error-status values of RFC 3416, section 3, with what an
 // operator can do about a SET that met them.
 var statusWords = map[gosnmp.SNMPError][2]string{
-	gosnmp.TooBig:              {"tooBig", "lower the largest SET message for this PE"},
+	gosnmp.TooBig:              {"tooBig", "let the PE's agent take and send SNMP messages of 1400 octets"},
 	gosnmp.NoSuchName:          {"noSuchName", "check that the agent serves this MIB"},
 	gosnmp.BadValue:            {"badValue", "the PE does not support this value; see its log"},
-	gosnmp.ReadOnly:            {"readOnly", "this PE serves the MIB read-only: write through its CLI, driver iosxr"},
+	gosnmp.ReadOnly:            {"readOnly", "this PE serves the MIB read-only: use another driver for it"},
 	gosnmp.GenErr:              {"genErr", "see the PE's log; its MPLS agent may have failed"},
 	gosnmp.NoAccess:            {"noAccess", "give the SNMP user a write view on MPLS-TE-STD-MIB and MPLS-FTN-STD-MIB"},
 	gosnmp.WrongType:           {"wrongType", "the PE implements another version of the MIB; report this with the agent's version"},
-	gosnmp.WrongLength:         {"wrongLength", "the PE allows shorter names; shorten the instance name"},
+	gosnmp.WrongLength:         {"wrongLength", "the PE allows shorter names: shorten instance in the configuration"},
 	gosnmp.WrongEncoding:       {"wrongEncoding", "report this with the agent's version"},
 	gosnmp.WrongValue:          {"wrongValue", "the PE does not accept this value; see its log"},
 	gosnmp.NoCreation:          {"noCreation", "the PE cannot make this row; check that its MPLS agent runs"},
@@ -30,7 +30,7 @@ var statusWords = map[gosnmp.SNMPError][2]string{
 	gosnmp.CommitFailed:        {"commitFailed", "see the PE's log; nothing was changed"},
 	gosnmp.UndoFailed:          {"undoFailed", "see the PE's log and check the row: the PE could not take the change back"},
 	gosnmp.AuthorizationError:  {"authorizationError", "give the SNMP user a write view on MPLS-TE-STD-MIB and MPLS-FTN-STD-MIB"},
-	gosnmp.NotWritable:         {"notWritable", "this PE serves the MIB read-only, or its MPLS agent does not run"},
+	gosnmp.NotWritable:         {"notWritable", "check that the PE's MPLS agent runs; if it serves the MIB read-only, use another driver for this PE"},
 	gosnmp.InconsistentName:    {"inconsistentName", "the row conflicts with another one; see the PE's log"},
 }
 
@@ -74,13 +74,13 @@ func (s *session) failure(ctx context.Context, step string, err error) error {
 	case ctx.Err() != nil:
 		return s.fail(driver.ErrUnreachable, step, "", "", context.Cause(ctx))
 	case errors.Is(err, gosnmp.ErrUnknownUsername):
-		return s.fail(driver.ErrAuth, step, "usmStatsUnknownUserNames", check("the name"), nil)
+		return s.fail(driver.ErrAuth, step, "usmStatsUnknownUserNames", fmt.Sprintf("add SNMP user %q on the PE, or correct user in the configuration", s.cfg.User), nil)
 	case errors.Is(err, gosnmp.ErrWrongDigest):
 		return s.fail(driver.ErrAuth, step, "usmStatsWrongDigests", check("auth and auth_password"), nil)
 	case errors.Is(err, gosnmp.ErrDecryption):
 		return s.fail(driver.ErrAuth, step, "usmStatsDecryptionErrors", check("priv and priv_password"), nil)
 	case errors.Is(err, gosnmp.ErrUnknownSecurityLevel):
-		return s.fail(driver.ErrAuth, step, "usmStatsUnsupportedSecLevels", check("the security level (authPriv)"), nil)
+		return s.fail(driver.ErrAuth, step, "usmStatsUnsupportedSecLevels", fmt.Sprintf("allow SNMP user %q authPriv on the PE", s.cfg.User), nil)
 	case errors.Is(err, gosnmp.ErrNotInTimeWindow), errors.Is(err, gosnmp.ErrUnknownEngineID),
 		errors.Is(err, gosnmp.ErrUnknownReportPDU), errors.Is(err, gosnmp.ErrUnknownPDUHandlers),
 		errors.Is(err, gosnmp.ErrUnknownSecurityModels), errors.Is(err, gosnmp.ErrInvalidMsgs):

@@ -134,7 +134,7 @@ func TestIntegrationCredentials(t *testing.T) {
 		detail string
 		remedy string
 	}{
-		{"user", func(c *Config) { c.User = "nobody" }, driver.ErrAuth, "usmStatsUnknownUserNames", "the name of"},
+		{"user", func(c *Config) { c.User = "nobody" }, driver.ErrAuth, "usmStatsUnknownUserNames", "correct user"},
 		{"auth password", func(c *Config) { c.AuthPassword = "wrong-secret" }, driver.ErrAuth, "usmStatsWrongDigests", "auth_password"},
 		{"auth protocol", func(c *Config) { c.AuthProtocol = "sha1" }, driver.ErrAuth, "usmStatsWrongDigests", "auth_password"},
 		// snmpd drops what it cannot decrypt without a word.

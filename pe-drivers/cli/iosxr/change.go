@@ -73,7 +73,7 @@ func (p *planner) checkOwned(name string) error {
 	case !p.owns(name):
 		return unsupported("the name does not begin with "+p.owner, "only what this instance of mpbox made may be changed")
 	case strings.ContainsAny(name, " \t\r\n\"?!|") || len(name) > maxName:
-		return unsupported(fmt.Sprintf("the name has a blank or more than %d characters", maxName), "choose a shorter instance name")
+		return unsupported(fmt.Sprintf("the name has a blank or more than %d characters", maxName), "shorten instance in the configuration")
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (p *planner) signal(c *config, l topology.LSP) error {
 func (p *planner) tunnel(l topology.LSP) (tunnelTE, explicitPath, error) {
 	egress, ok := p.names.RouterID(l.Egress)
 	if !ok || !egress.Is4() {
-		return tunnelTE{}, nil, unsupported("no IPv4 router id is known for egress "+l.Egress, "name its router id in the configuration")
+		return tunnelTE{}, nil, unsupported("no IPv4 router id is known for egress "+l.Egress, "give its router id in pes or in names of topology")
 	}
 	value, mask, err := affinity(l)
 	if err != nil {
@@ -136,11 +136,11 @@ func (p *planner) tunnel(l topology.LSP) (tunnelTE, explicitPath, error) {
 // under the mask equal the value.
 func affinity(l topology.LSP) (value, mask uint32, err error) {
 	if l.IncludeAny&(l.IncludeAny-1) != 0 {
-		return 0, 0, unsupported("affinity: any one of several groups cannot be asked for", "use one group, or include-all and exclude")
+		return 0, 0, unsupported("affinity: any one of several groups cannot be asked for", "name one group in include_any of the policy, or use include_all and exclude_any")
 	}
 	value = l.IncludeAll | l.IncludeAny
 	if value&l.ExcludeAny != 0 {
-		return 0, 0, unsupported("affinity: a group is both included and excluded", "correct the policy")
+		return 0, 0, unsupported("affinity: a group is both included and excluded", "remove it from exclude_any of the policy, or from include_all or include_any")
 	}
 	return value, value | l.ExcludeAny, nil
 }
@@ -222,10 +222,10 @@ func (p *planner) bind(c *config, f topology.FTN) error {
 		return rejected(fmt.Sprintf("the PE has no interface %q in its configuration", f.FEC.Interface), "correct pe_interface of the attachment")
 	}
 	if policy != "" && policy != p.policy(f.FEC.Interface) {
-		return rejected(fmt.Sprintf("the interface has service-policy input %s of somebody else", policy), "remove that policy from the interface, or steer by ftn through SNMP")
+		return rejected(fmt.Sprintf("the interface has service-policy input %s of somebody else", policy), "remove that policy from the interface")
 	}
 	if len(p.steer(f.FEC.Interface, 1)) > maxName {
-		return unsupported(fmt.Sprintf("the policy's name would have more than %d characters", maxName), "choose a shorter instance name")
+		return unsupported(fmt.Sprintf("the policy's name would have more than %d characters", maxName), "shorten instance in the configuration")
 	}
 	for _, b := range p.bindings(c) {
 		if b.ftn.Name != f.Name {

@@ -256,11 +256,11 @@ func (s *session) failure(ctx context.Context, step string, err error) error {
 	case errors.Is(err, errConfig):
 		return s.fail(driver.ErrUnsupported, step, "", "correct the ssh section of this PE in the configuration", err)
 	case errors.Is(err, errHostKey), strings.Contains(text, errHostKey.Error()):
-		return s.fail(driver.ErrProtocol, step, "", "if the router's key was changed on purpose, put the new one into the configuration; else somebody stands in between", err)
+		return s.fail(driver.ErrProtocol, step, "", "if the router's key was changed on purpose, put the new one into host_key or known_hosts; else somebody stands in between", err)
 	case strings.Contains(text, "unable to authenticate"):
-		return s.fail(driver.ErrAuth, step, "", fmt.Sprintf("check the password or key of user %q on the PE and in the configuration", s.cfg.User), err)
+		return s.fail(driver.ErrAuth, step, "", fmt.Sprintf("check password or key_file of user %q on the PE and in the configuration", s.cfg.User), err)
 	case strings.Contains(text, "no common algorithm"):
-		return s.fail(driver.ErrProtocol, step, "", "give the host key of a type that the router has", err)
+		return s.fail(driver.ErrProtocol, step, "", "give in host_key or known_hosts a key of a type that the router has", err)
 	case errors.Is(err, util.ErrTimeoutError):
 		return s.fail(driver.ErrUnreachable, step, "the router did not come back to its prompt", "check that the CLI answers at "+s.cfg.Address, err)
 	}
