@@ -70,6 +70,7 @@ func New(cfg Config) *Tracker {
 		t.h.k[i] = r.Uint64() | 1
 	}
 	t.p = &t.own
+	t.own.known = -1
 	for _, p := range cfg.Places {
 		t.AddPlace(p)
 	}

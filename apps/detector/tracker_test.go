@@ -670,6 +670,18 @@ func TestEnd(t *testing.T) {
 	})
 }
 
+// Where packets come in batches only, nothing was found in advance for the end.
+func TestEndOfABatchedFlow(t *testing.T) {
+	s := newScene(t, Config{})
+	for _, seg := range []frametest.Segment{first.SYN(), first.SYNACK(), first.ACK()} {
+		s.ObserveFrames([]Frame{{At: s.now, Place: aCE, Data: seg.Ethernet()}})
+	}
+	s.FlowEnded(s.now, aCE, first.c, first.s, 10, true)
+	if c := s.one(); !c.Closed || c.Bytes != [2]uint64{10, 0} {
+		t.Errorf("%+v", c)
+	}
+}
+
 func TestSignals(t *testing.T) {
 	s := newScene(t, Config{})
 	s.handshake(first, aCE, aPE, bCE, bPE)
