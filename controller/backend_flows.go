@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -45,12 +44,12 @@ func shortHash(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-func (r *flowReader) Connections(_ context.Context, q api.Query) (api.Page[api.Connection], error) {
+func (r *flowReader) Connections(ctx context.Context, q api.Query) (api.Page[api.Connection], error) {
 	var p api.Page[api.Connection]
 	view := r.manager.View()
-	next, err := r.each(q, func(c *detector.Connection) bool {
-		if v := r.connection(view, c); q.State == "" || v.State == q.State {
-			p.Items = append(p.Items, v)
+	next, err := r.connections(ctx, q, func(c *detector.Connection) bool {
+		if q.State == "" || connectionState(c) == q.State {
+			p.Items = append(p.Items, r.connection(view, c))
 		}
 		return q.Limit == 0 || len(p.Items) < q.Limit
 	})
@@ -58,43 +57,47 @@ func (r *flowReader) Connections(_ context.Context, q api.Query) (api.Page[api.C
 	return p, err
 }
 
-// each calls f with the connections that a query selects, in order, until it
-// returns false; then it tells where the next page begins.
-func (r *flowReader) each(q api.Query, f func(*detector.Connection) bool) (next string, err error) {
-	var after detector.ConnID
+func (r *flowReader) connections(ctx context.Context, q api.Query, f func(*detector.Connection) bool) (next string, err error) {
+	return walk(ctx, r.tap, r.tap.tracker.Connections, q, func(c *detector.Connection) detector.ConnID { return c.ID }, f)
+}
+
+// walkTime is how long a request may look for what it selects: more than a million
+// connections take.
+const walkTime = 2 * time.Second
+
+// walk calls f with the connections or orphans that a query selects, in order, until
+// it returns false or walkTime is over; then it tells where the next page begins.
+// The tracker is held for one call of list at a time.
+func walk[ID ~uint64, T any](ctx context.Context, t *tap, list func(after ID, limit int, f detector.Filter) ([]T, ID, bool), q api.Query, id func(*T) ID, f func(*T) bool) (next string, err error) {
+	var after ID
 	if q.After != "" {
 		n, err := strconv.ParseUint(q.After, 10, 64)
 		if err != nil {
 			return "", &api.InvalidError{Field: "after", Detail: "want the next of an earlier answer"}
 		}
-		after = detector.ConnID(n)
+		after = ID(n)
 	}
-	match := func(c *detector.Connection) bool {
-		return (q.VPN == "" || c.VPN == q.VPN) && (q.Since.IsZero() || c.Created >= q.Since.UnixNano()) && (q.PE == "" || r.touches(c, q.PE))
+	filter := detector.Filter{VPN: q.VPN, PE: q.PE}
+	if !q.Since.IsZero() {
+		filter.Since = q.Since.UnixNano()
 	}
-	for more := true; more; {
-		var page []detector.Connection
-		r.tap.mu.Lock()
-		page, after, more = r.tap.tracker.Connections(after, 200, detector.Filter{Match: match})
-		r.tap.mu.Unlock()
+	inTime, cancel := context.WithTimeout(ctx, walkTime)
+	defer cancel()
+	for inTime.Err() == nil {
+		t.mu.Lock()
+		page, last, more := list(after, 200, filter)
+		t.mu.Unlock()
 		for i := range page {
 			if !f(&page[i]) {
-				return strconv.FormatUint(uint64(page[i].ID), 10), nil
+				return strconv.FormatUint(uint64(id(&page[i])), 10), nil
 			}
 		}
+		if !more {
+			return "", nil
+		}
+		after = last
 	}
-	return "", nil
-}
-
-func (r *flowReader) touches(c *detector.Connection, pe string) bool {
-	return slices.ContainsFunc(c.Subflows, func(s detector.Subflow) bool {
-		for _, p := range []detector.Path{s.ToServer, s.ToClient} {
-			if r.flows.places.place(p.Ingress).PE == pe || r.flows.places.place(p.Egress).PE == pe {
-				return true
-			}
-		}
-		return false
-	})
+	return strconv.FormatUint(uint64(after), 10), ctx.Err()
 }
 
 func (r *flowReader) connection(view *tunnelmanager.View, c *detector.Connection) api.Connection {
@@ -131,9 +134,12 @@ func connectionState(c *detector.Connection) string {
 
 func (r *flowReader) subflow(view *tunnelmanager.View, c *detector.Connection, s *detector.Subflow) api.Subflow {
 	o := api.Subflow{
-		ID: subflowID(c.Scope, s), Connection: connectionID(c), Token: fmt.Sprintf("%08x", c.Token), VPN: c.VPN, Kind: "initial",
+		ID: subflowID(c.Scope, s), Token: fmt.Sprintf("%08x", c.Token), VPN: c.VPN, Kind: "initial",
 		Client: s.Client.String(), Server: s.Server.String(), State: s.State.String(), Verified: verdict(s.Verified), Backup: s.Backup,
 		AddressID: int(s.AddressID), Since: time.Unix(0, s.Created), Listed: r.flows.listedAt(s.ID),
+	}
+	if c.ID != 0 { // else an orphan
+		o.Connection = connectionID(c)
 	}
 	if s.Join {
 		o.Kind = "join"
@@ -185,42 +191,43 @@ func (r *flowReader) find(id string) (detector.Connection, bool) {
 	return detector.Connection{}, false
 }
 
+// orphansAfter begins the key of a page of Subflows that has orphans only.
+const orphansAfter = "orphans "
+
 // Subflows are those of the connections, connection by connection, then the
 // orphans. Their key is the connection's, so a page may be longer than its limit
 // by the subflows of one connection.
-func (r *flowReader) Subflows(_ context.Context, q api.Query) (api.Page[api.Subflow], error) {
+func (r *flowReader) Subflows(ctx context.Context, q api.Query) (api.Page[api.Subflow], error) {
 	var p api.Page[api.Subflow]
 	view := r.manager.View()
-	next, err := r.each(q, func(c *detector.Connection) bool {
-		for i := range c.Subflows {
-			if s := r.subflow(view, c, &c.Subflows[i]); q.State == "" || s.State == q.State {
-				p.Items = append(p.Items, s)
+	add := func(c *detector.Connection, s *detector.Subflow) {
+		if q.State == "" || s.State.String() == q.State {
+			p.Items = append(p.Items, r.subflow(view, c, s))
+		}
+	}
+	room := func() bool { return q.Limit == 0 || len(p.Items) < q.Limit }
+	var err error
+	var orphans bool
+	if q.After, orphans = strings.CutPrefix(q.After, orphansAfter); !orphans {
+		p.Next, err = r.connections(ctx, q, func(c *detector.Connection) bool {
+			for i := range c.Subflows {
+				add(c, &c.Subflows[i])
 			}
+			return room()
+		})
+		if err != nil || p.Next != "" {
+			return p, err
 		}
-		return q.Limit == 0 || len(p.Items) < q.Limit
+		q.After = ""
+	}
+	p.Next, err = walk(ctx, r.tap, r.tap.tracker.Orphans, q, func(o *detector.Orphan) detector.SubflowID { return o.ID }, func(o *detector.Orphan) bool {
+		add(&detector.Connection{Token: o.Token, Scope: o.Scope, VPN: o.VPN}, &o.Subflow)
+		return room()
 	})
-	if p.Next = next; err != nil || next != "" || q.PE != "" {
-		return p, err
+	if p.Next != "" {
+		p.Next = orphansAfter + p.Next
 	}
-	r.tap.mu.Lock()
-	orphans := r.tap.tracker.Orphans(max(0, q.Limit-len(p.Items)))
-	r.tap.mu.Unlock()
-	for i := range orphans {
-		o := &orphans[i]
-		c := detector.Connection{Token: o.Token, Scope: o.Scope, VPN: r.vpnOf(&o.Subflow)}
-		s := r.subflow(view, &c, &o.Subflow)
-		s.Connection = ""
-		if (q.State == "" || s.State == q.State) && (q.VPN == "" || s.VPN == q.VPN) && !s.Since.Before(q.Since) {
-			p.Items = append(p.Items, s)
-		}
-	}
-	return p, nil
-}
-
-// vpnOf gives the VPN of an orphan: that of where it was seen.
-func (r *flowReader) vpnOf(s *detector.Subflow) string {
-	p := r.flows.places
-	return cmp.Or(p.place(s.ToServer.Ingress).VPN, p.place(s.ToClient.Egress).VPN, p.place(s.ToClient.Ingress).VPN, p.place(s.ToServer.Egress).VPN)
+	return p, err
 }
 
 func (r *flowReader) Bindings(_ context.Context, q api.Query) (api.Page[api.Binding], error) {

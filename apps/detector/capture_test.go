@@ -66,7 +66,7 @@ func TestTupleUsedOften(t *testing.T) {
 	for i := range uint32(uses) {
 		s.ended(second.again(i))
 	}
-	if n := len(s.Orphans(100)); n != uses {
+	if n := len(s.waiting()); n != uses {
 		t.Errorf("%d orphans", n)
 	}
 }

@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 )
@@ -121,49 +122,99 @@ func (t *Tracker) Connection(id ConnID) (Connection, bool) {
 	return t.viewConn(k, c), true
 }
 
-// Filter selects connections; zero fields select all.
+// Filter selects connections and orphans; zero fields select all.
 type Filter struct {
-	// Scope of the connection.
-	Scope string
-	// Live: only those with a live subflow.
+	// Scope, VPN as shown.
+	Scope, VPN string
+	// PE of a place that it enters or leaves at, in either direction.
+	PE string
+	// Since: only what was created then (unix ns) or later.
+	Since int64
+	// Live: only connections with a live subflow.
 	Live bool
-	// MinSubflows that live, aliases included.
+	// MinSubflows of a connection that live, aliases included.
 	MinSubflows int
 	// Token of the server or the client, when HasToken.
 	Token    uint32
 	HasToken bool
-	// Match decides last, on the whole view.
-	Match func(*Connection) bool
 }
 
+// Connections and Orphans are asked for while no packet can be taken in: each call
+// looks at pageWork records at most (and the rest of one connection), and one that it
+// gives costs viewWork times as much as one that it only looks at.
+const (
+	pageWork = 20_000
+	viewWork = 10
+)
+
 // Connections gives up to limit connections whose ids are greater than after, in
-// order of their ids. It looks at some 100,000 records at most: more tells that
-// there may be further ones behind next, even when less than limit came.
+// order of their ids. The work of a call is bounded: more tells that there may be
+// further ones behind next, even when less than limit came.
 func (t *Tracker) Connections(after ConnID, limit int, f Filter) (page []Connection, next ConnID, more bool) {
-	const work = 100_000
-	k := ref(after>>32) + 1
-	for end := k + work; k < t.conns.end; k++ {
-		if k == end || len(page) >= limit {
+	work := pageWork
+	for k := uint64(after>>32) + 1; k < uint64(t.conns.end); k++ {
+		if work <= 0 || len(page) >= limit {
 			return page, ConnID(k-1)<<32 | 0xffffffff, true
 		}
-		c := t.conns.at(k)
-		if c.gen == 0 || f.Live && c.live == 0 || int(c.live) < f.MinSubflows ||
-			f.Scope != "" && t.scopes[c.scope] != f.Scope ||
-			f.HasToken && !c.owns(f.Token) {
+		c := t.conns.at(ref(k))
+		records := 1 + int(c.subs)
+		work -= records
+		if c.gen == 0 || f.Live && c.live == 0 || int(c.live) < f.MinSubflows || f.HasToken && !c.owns(f.Token) ||
+			!t.selects(&f, c.scope, c.created, t.subs.at(c.first)) {
 			continue
 		}
-		v := t.viewConn(k, c)
-		if f.Match == nil || f.Match(&v) {
-			page = append(page, v)
-		}
+		work -= viewWork * records
+		page = append(page, t.viewConn(ref(k), c))
 	}
 	return page, 0, false
+}
+
+// selects tells what a filter says of a connection, given its newest subflow, or of an
+// orphan.
+func (t *Tracker) selects(f *Filter, scope uint16, created int64, s *subflow) bool {
+	return (f.Scope == "" || t.scopes[scope] == f.Scope) && (f.Since == 0 || created >= f.Since) &&
+		(f.VPN == "" || t.vpnOf(s) == f.VPN) && (f.PE == "" || t.touches(s, f.PE))
+}
+
+// older gives the next older subflow of the same connection, nil where there is none.
+func (t *Tracker) older(s *subflow) *subflow {
+	if s.conn == 0 || s.next == 0 {
+		return nil
+	}
+	return t.subs.at(s.next)
+}
+
+// vpnOf gives the VPN of a subflow and the older ones of its connection, the oldest
+// first: that of the client; where it is not tapped, that of where packets were seen.
+func (t *Tracker) vpnOf(s *subflow) string {
+	var vpn [4]string // as subflow.place
+	for ; s != nil; s = t.older(s) {
+		for i, at := range s.place {
+			if at != 0 && t.places[at-1].VPN != "" {
+				vpn[i] = t.places[at-1].VPN
+			}
+		}
+	}
+	return cmp.Or(vpn[0], vpn[3], vpn[2], vpn[1])
+}
+
+// touches tells whether a subflow, or an older one of its connection, was seen at a
+// place of a PE.
+func (t *Tracker) touches(s *subflow, pe string) bool {
+	for ; s != nil; s = t.older(s) {
+		for _, at := range s.place {
+			if at != 0 && t.places[at-1].PE == pe {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (t *Tracker) viewConn(k ref, c *connection) Connection {
 	v := Connection{
 		ID: connID(k, c), Token: c.serverToken, Version: c.version, ClientToken: c.clientToken,
-		HasClientToken: c.flags&cClientToken != 0, Scope: t.scopes[c.scope], Closed: c.live == 0,
+		HasClientToken: c.flags&cClientToken != 0, Scope: t.scopes[c.scope], VPN: t.vpnOf(t.subs.at(c.first)), Closed: c.live == 0,
 		Proven: c.flags&cProven != 0, Restored: c.flags&cRestored != 0, Fallback: c.flags&cFallback != 0,
 		Created: c.created, LastSeen: t.timeOf(c.lastSeen), Bytes: c.bytes,
 	}
@@ -178,16 +229,6 @@ func (t *Tracker) viewConn(k ref, c *connection) Connection {
 		r = s.next
 	}
 	slices.Reverse(v.Subflows)
-	// That of the client; where it is not tapped, that of where packets were seen.
-	for which := 0; which < 4 && v.VPN == ""; which++ {
-		for i := range v.Subflows {
-			s := &v.Subflows[i]
-			at := [4]PlaceID{s.ToServer.Ingress, s.ToClient.Egress, s.ToClient.Ingress, s.ToServer.Egress}[which]
-			if v.VPN == "" && at != NoPlace {
-				v.VPN = t.places[at].VPN
-			}
-		}
-	}
 	if c.initial != 0 {
 		s := t.subs.at(c.initial)
 		v.Client, v.Server = s.client().addrPort(), s.server().addrPort()
@@ -247,21 +288,33 @@ func (t *Tracker) viewSub(r ref, s *subflow) Subflow {
 type Orphan struct {
 	Token uint32
 	Scope string
+	// VPN as that of a connection.
+	VPN string
 	Subflow
 }
 
-// Orphans gives up to limit joins that wait for their connection, those that were
-// answered first, oldest first.
-func (t *Tracker) Orphans(limit int) []Orphan {
-	var out []Orphan
-	for _, c := range [...]class{classOrphanAnswered, classOrphanAsked} {
-		for r := t.lists[c].oldest; r != 0 && len(out) < limit; {
-			s := t.subs.at(r)
-			out = append(out, Orphan{Token: s.token, Scope: t.scopes[s.scope], Subflow: t.viewSub(r, s)})
-			r = s.newer
-		}
+// Orphans gives up to limit joins that wait for their connection and whose ids are
+// greater than after, in order of their ids. More is as with Connections; Live and
+// MinSubflows of the filter do not matter.
+func (t *Tracker) Orphans(after SubflowID, limit int, f Filter) (page []Orphan, next SubflowID, more bool) {
+	if t.lists[classOrphanAsked].n+t.lists[classOrphanAnswered].n == 0 {
+		return nil, 0, false
 	}
-	return out
+	work := pageWork
+	for k := uint64(after>>32) + 1; k < uint64(t.subs.end); k++ {
+		if work <= 0 || len(page) >= limit {
+			return page, SubflowID(k-1)<<32 | 0xffffffff, true
+		}
+		work--
+		s := t.subs.at(ref(k))
+		if s.class != classOrphanAsked && s.class != classOrphanAnswered || f.HasToken && s.token != f.Token ||
+			!t.selects(&f, s.scope, s.created, s) {
+			continue
+		}
+		work -= viewWork
+		page = append(page, Orphan{Token: s.token, Scope: t.scopes[s.scope], VPN: t.vpnOf(s), Subflow: t.viewSub(ref(k), s)})
+	}
+	return page, 0, false
 }
 
 // ConnectionOf tells which connection a subflow belongs to; 0 for none.

@@ -227,14 +227,229 @@ func TestPaging(t *testing.T) {
 	if got, _, _ := s.Connections(0, 10, Filter{Token: c.Token, HasToken: true}); len(got) != 1 || got[0].ID != c.ID {
 		t.Errorf("by token: %+v", got)
 	}
-	if got, _, _ := s.Connections(0, 10, Filter{Match: func(x *Connection) bool { return x.Client == c.Client }}); len(got) != 1 {
-		t.Errorf("by match: %+v", got)
-	}
 	if got, _, _ := s.Connections(0, 10, Filter{MinSubflows: 2}); len(got) != 0 {
 		t.Errorf("by number of subflows: %+v", got)
 	}
 	if s.ConnectionOf(c.Subflows[0].ID) != c.ID || s.ConnectionOf(c.Subflows[0].ID+1) != 0 || s.ConnectionOf(0) != 0 {
 		t.Error("connection of a subflow")
+	}
+}
+
+// lost gives a join of a connection of its own, which nobody knows.
+func lost(i int) flow {
+	f := numbered(second, 1<<20+i)
+	f.sk = genHash(uint64(i), 5)
+	return f
+}
+
+func TestPagesOfOrphans(t *testing.T) {
+	s := newScene(t, Config{})
+	const n = 1000
+	for i := range n {
+		s.see(lost(i).SYN(), aCE)
+		s.now += int64(20 * time.Millisecond)
+	}
+	// Some are answered, some go, and others come into their records: those that stay
+	// are all seen once.
+	seen := map[uint32]int{}
+	pages := 0
+	for after, more := SubflowID(0), true; more; pages++ {
+		var page []Orphan
+		page, after, more = s.Orphans(after, 7, Filter{})
+		if len(page) > 7 {
+			t.Fatalf("%d in a page", len(page))
+		}
+		for _, o := range page {
+			seen[o.Token]++
+		}
+		s.see(lost(n-1-pages).SYNACK(), bCE)
+		s.see(lost(pages).seg(false, rst|ack), bCE)
+		s.pass(50 * time.Millisecond)
+		s.see(lost(10_000+pages).SYN(), aCE)
+	}
+	early := map[uint32]bool{}
+	for i := range n {
+		early[frametest.Token(1, lost(i).sk)] = true
+	}
+	left := 0
+	for _, o := range s.waiting() {
+		if early[o.Token] {
+			left++
+			if seen[o.Token] != 1 {
+				t.Fatalf("%08x seen %d times", o.Token, seen[o.Token])
+			}
+		}
+	}
+	if left < n/2 || pages < 100 {
+		t.Errorf("%d of the first are left after %d pages", left, pages)
+	}
+}
+
+// What a filter selects are those of which the view says so.
+func TestFilters(t *testing.T) {
+	s := newScene(t, Config{})
+	at := [][]PlaceID{{aCE, bPE}, {bPE}, {cCE}, {cPE, aCE}, {xCE}, {mirror}, {xPE, xCE}}
+	for i := range 70 {
+		ways := [2][]PlaceID{at[i%len(at)], at[i/len(at)%len(at)]}
+		if ways[0][0] >= xCE || ways[1][0] >= xCE {
+			ways[1] = ways[0] // another scope
+		}
+		f, j := numbered(first, i), numbered(second, 1000+i)
+		j.ck, j.sk = f.ck, f.sk
+		s.see(f.SYN(), ways[0]...)
+		s.see(f.SYNACK(), ways[1]...)
+		s.see(j.SYN(), ways[1]...)
+		s.see(j.SYNACK(), ways[0]...)
+		s.see(lost(i).SYN(), ways[0]...)
+		s.see(lost(i).SYNACK(), ways[1]...)
+		other := lost(100 + i) // of the same token, elsewhere
+		other.sk = lost(i).sk
+		s.see(other.SYN(), at[(i+2)%len(at)]...)
+	}
+	since := s.all()[35].Created
+	vpn := func(x Subflow) string {
+		for _, id := range []PlaceID{x.ToServer.Ingress, x.ToClient.Egress, x.ToClient.Ingress, x.ToServer.Egress} {
+			if v := s.Place(id).VPN; v != "" {
+				return v
+			}
+		}
+		return ""
+	}
+	touches := func(pe string, subflows ...Subflow) bool {
+		for _, x := range subflows {
+			for _, id := range []PlaceID{x.ToServer.Ingress, x.ToServer.Egress, x.ToClient.Ingress, x.ToClient.Egress} {
+				if s.Place(id).PE == pe {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	for _, f := range []Filter{{}, {VPN: "red"}, {VPN: "pink"}, {VPN: "blue"}, {VPN: "none"}, {PE: "pe1"}, {PE: "pe3"}, {PE: "none"}, {Scope: "blue"}, {Since: since},
+		{VPN: "red", PE: "pe3", Since: since}} {
+		var want, got []uint32
+		for _, c := range s.all() {
+			if (f.VPN == "" || c.VPN == f.VPN) && (f.PE == "" || touches(f.PE, c.Subflows...)) && (f.Scope == "" || c.Scope == f.Scope) && c.Created >= f.Since {
+				want = append(want, c.Token)
+			}
+		}
+		page, _, _ := s.Connections(0, 1000, f)
+		for i := range page {
+			got = append(got, page[i].Token)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("connections by %+v (-want +got):\n%s", f, diff)
+		}
+		want, got = nil, nil
+		for _, o := range s.waiting() {
+			if (f.VPN == "" || vpn(o.Subflow) == f.VPN) && (f.PE == "" || touches(f.PE, o.Subflow)) && (f.Scope == "" || o.Scope == f.Scope) && o.Created >= f.Since {
+				want = append(want, o.Token)
+			}
+		}
+		orphans, _, _ := s.Orphans(0, 1000, f)
+		for i := range orphans {
+			got = append(got, orphans[i].Token)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("orphans by %+v (-want +got):\n%s", f, diff)
+		}
+		if none := f.VPN == "none" || f.PE == "none"; none != (len(got) == 0) {
+			t.Errorf("%+v: %d orphans", f, len(got))
+		}
+	}
+	token := frametest.Token(1, lost(3).sk)
+	if got, _, _ := s.Orphans(0, 10, Filter{Token: token, HasToken: true}); len(got) != 2 || got[0].Token != token {
+		t.Errorf("orphans by token: %+v", got)
+	}
+}
+
+// Where the client's packets enter counts; if that is not tapped, where others were
+// seen, and the oldest subflow before the others.
+func TestVPNOfAConnection(t *testing.T) {
+	for name, tc := range map[string]struct {
+		syn, synack, join []PlaceID
+		want              string
+	}{
+		"client's":           {[]PlaceID{cCE, bPE}, []PlaceID{bCE, aPE}, []PlaceID{aCE}, "pink"},
+		"where it gets":      {[]PlaceID{bPE}, []PlaceID{bCE, cPE}, nil, "pink"},
+		"the server's":       {[]PlaceID{aPE}, []PlaceID{cCE}, nil, "pink"},
+		"of a later subflow": {[]PlaceID{mirror}, []PlaceID{aPE}, []PlaceID{cCE}, "pink"},
+		"nowhere":            {[]PlaceID{mirror}, []PlaceID{mirror}, nil, ""},
+	} {
+		s := newScene(t, Config{})
+		s.see(first.SYN(), tc.syn...)
+		s.see(first.SYNACK(), tc.synack...)
+		s.see(second.SYN(), tc.join...)
+		if c := s.one(); c.VPN != tc.want {
+			t.Errorf("%s: %q, want %q", name, c.VPN, tc.want)
+		}
+	}
+}
+
+// No packet is taken in meanwhile: a call ends, whatever it finds.
+func TestWorkOfAPage(t *testing.T) {
+	s := newScene(t, Config{Places: testPlaces})
+	const n = pageWork * 3 / 4
+	for i := range n {
+		f, j := numbered(first, i), numbered(second, n+i)
+		j.ck, j.sk = f.ck, f.sk
+		s.see(f.SYN(), aCE)
+		s.see(f.SYNACK(), aPE)
+		s.see(j.SYN(), aCE)
+		s.see(lost(i).SYN(), aCE)
+	}
+	for name, f := range map[string]Filter{"all": {}, "none": {VPN: "blue"}, "none of the PE": {PE: "pe3"}, "no token": {HasToken: true}} {
+		most, want := pageWork, 0
+		if name == "all" {
+			most, want = pageWork/viewWork, n
+		}
+		got, last := 0, ConnID(0)
+		for after, more := ConnID(0), true; more; {
+			var page []Connection
+			page, after, more = s.Connections(after, n, f)
+			got += len(page)
+			if !more {
+				after = ConnID(s.conns.end-1) << 32
+			}
+			if looked := 3 * int(after>>32-last>>32); looked > most+3 || more && looked < most/2 {
+				t.Errorf("connections, %s: %d records looked at, want %d", name, looked, most)
+			}
+			last = after
+		}
+		if got != want {
+			t.Errorf("connections, %s: %d, want %d", name, got, want)
+		}
+		gotten, at := 0, SubflowID(0)
+		for after, more := SubflowID(0), true; more; {
+			var page []Orphan
+			page, after, more = s.Orphans(after, n, f)
+			gotten += len(page)
+			if !more {
+				after = SubflowID(s.subs.end-1) << 32
+			}
+			if looked := int(after>>32 - at>>32); looked > pageWork || len(page) > pageWork/viewWork {
+				t.Errorf("orphans, %s: %d records looked at, %d given", name, looked, len(page))
+			}
+			at = after
+		}
+		if gotten != want {
+			t.Errorf("orphans, %s: %d, want %d", name, gotten, want)
+		}
+	}
+}
+
+// Ids come from others.
+func TestPagesBehindTheEnd(t *testing.T) {
+	s := newScene(t, Config{})
+	for range 2 {
+		for _, after := range []uint64{1 << 32, 1 << 40, 1<<64 - 1} {
+			c, _, more := s.Connections(ConnID(after), 10, Filter{})
+			o, _, also := s.Orphans(SubflowID(after), 10, Filter{})
+			if len(c) > 0 || more || len(o) > 0 || also {
+				t.Errorf("behind %x: %v %v", after, c, o)
+			}
+		}
+		s.handshake(first, aCE, aPE, bCE, bPE)
 	}
 }
 

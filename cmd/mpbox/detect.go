@@ -218,15 +218,20 @@ func newDetectReport(t *detector.Tracker, seen *vantages) *detectReport {
 	}
 	index := map[uint32]int{}
 	orphans := 0
-	for _, o := range t.Orphans(1 << 30) {
-		orphans++
-		i, ok := index[o.Token]
-		if !ok {
-			i = len(r.Orphans)
-			index[o.Token] = i
-			r.Orphans = append(r.Orphans, detectOrphan{Token: fmt.Sprintf("%08x", o.Token)})
+	for after, more := detector.SubflowID(0), true; more; {
+		var page []detector.Orphan
+		page, after, more = t.Orphans(after, 1000, detector.Filter{})
+		orphans += len(page)
+		for j := range page {
+			o := &page[j]
+			i, ok := index[o.Token]
+			if !ok {
+				i = len(r.Orphans)
+				index[o.Token] = i
+				r.Orphans = append(r.Orphans, detectOrphan{Token: fmt.Sprintf("%08x", o.Token)})
+			}
+			r.Orphans[i].Subflows = append(r.Orphans[i].Subflows, newDetectSubflow(&o.Subflow, seen))
 		}
-		r.Orphans[i].Subflows = append(r.Orphans[i].Subflows, newDetectSubflow(&o.Subflow, seen))
 	}
 	s := t.Stats()
 	r.unlisted = s.EvictedHalfOpen + s.EvictedClosed + s.EvictedConnections + s.RefusedConnections + s.RefusedJoins + s.RefusedHandshakes +
