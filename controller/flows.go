@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -29,7 +30,7 @@ type flows struct {
 	log     *zap.Logger
 	publish func(detector.Event, *detector.Connection)
 
-	mu     sync.Mutex
+	mu     sync.Mutex                       // for listed, which drain alone writes
 	listed map[detector.SubflowID]time.Time // when a subflow could be shown first
 	// sweepAt is how many are listed before those of ended connections are dropped.
 	sweepAt int
@@ -55,33 +56,31 @@ func (f *flows) run(ctx context.Context) error {
 
 // drain tells the tunnel manager of every connection that has news, once.
 func (f *flows) drain() {
-	type news struct {
-		event detector.Event
-		conn  *detector.Connection
-	}
-	var all []news
+	var all []detector.Event
 	seen := map[detector.ConnID]*detector.Connection{}
-	var ended []detector.ConnID
+	var ids, ended []detector.ConnID
 	lost := false
 	f.tap.mu.Lock()
 	t := f.tap.tracker
 	t.Drain(func(e detector.Event) {
-		all = append(all, news{event: e})
+		all = append(all, e)
 		lost = lost || e.Kind == detector.EventsLost
 	})
-	for i := range all {
-		id := all[i].event.Connection
+	f.tap.mu.Unlock()
+	for _, e := range all {
+		id := e.Connection
 		if _, ok := seen[id]; !ok && id != 0 {
 			seen[id] = nil
-			if c, ok := t.Connection(id); ok && !c.Closed {
-				seen[id] = &c
-			} else {
-				ended = append(ended, id)
-			}
+			ids = append(ids, id)
 		}
-		all[i].conn = seen[id]
 	}
-	f.tap.mu.Unlock()
+	holding(&f.tap.mu, ids, func(id detector.ConnID) {
+		if c, ok := t.Connection(id); ok && !c.Closed {
+			seen[id] = &c
+		} else {
+			ended = append(ended, id)
+		}
+	})
 	if lost {
 		f.resync()
 	}
@@ -98,8 +97,8 @@ func (f *flows) drain() {
 		}
 	}
 	f.unlist(ended)
-	for _, n := range all {
-		f.publish(n.event, n.conn)
+	for _, e := range all {
+		f.publish(e, seen[e.Connection])
 	}
 }
 
@@ -137,22 +136,36 @@ func (f *flows) list(c *detector.Connection, now time.Time) {
 // that the tracker does not know any more. It looks at all of them, so it does that
 // only when they have doubled.
 func (f *flows) unlist(ended []detector.ConnID) {
-	if len(ended) == 0 {
+	if len(ended) == 0 || len(f.listed) <= f.sweepAt {
 		return
 	}
+	var gone []detector.SubflowID
+	holding(&f.tap.mu, slices.Collect(maps.Keys(f.listed)), func(id detector.SubflowID) {
+		if f.tap.tracker.ConnectionOf(id) == 0 {
+			gone = append(gone, id)
+		}
+	})
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.listed) <= f.sweepAt {
-		return
-	}
-	f.tap.mu.Lock()
-	defer f.tap.mu.Unlock()
-	for id := range f.listed {
-		if f.tap.tracker.ConnectionOf(id) == 0 {
-			delete(f.listed, id)
-		}
+	for _, id := range gone {
+		delete(f.listed, id)
 	}
 	f.sweepAt = 2*len(f.listed) + 1024
+}
+
+// perHold is how many connections or subflows are looked up in one hold of the tracker.
+const perHold = 1000
+
+// holding calls f with each item while mu is held, which it gives back after every
+// perHold of them.
+func holding[T any](mu sync.Locker, items []T, f func(T)) {
+	for some := range slices.Chunk(items, perHold) {
+		mu.Lock()
+		for _, x := range some {
+			f(x)
+		}
+		mu.Unlock()
+	}
 }
 
 func (f *flows) listedAt(id detector.SubflowID) time.Time {
