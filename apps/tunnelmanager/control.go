@@ -129,11 +129,12 @@ func (m *Manager) Propose(ctx context.Context, actor string, scope plan.Scope) (
 			err = e
 			return
 		}
-		q := &Plan{At: now, Scope: scope, State: PlanProposed, Demands: res.Demands, Signal: res.Signal, Actor: actor, Trigger: actor + " asked for it"}
+		q := &Plan{At: now, Scope: scope, State: PlanProposed, Demands: res.Demands, Signal: res.Signal, Trigger: actor + " asked for it"}
 		if scope == plan.Evaluate {
 			q.State = PlanDone
 		}
 		m.addPlan(q)
+		m.record(now, Change{Actor: actor, Action: "propose", Subject: q.ID, Plan: q.ID, Result: ResultOK})
 		p = q.clone()
 	})
 	return p, errors.Join(cerr, err)

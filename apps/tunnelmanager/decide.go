@@ -25,8 +25,12 @@ func (m *Manager) decide(now time.Time, w *wake) {
 		w.by(m.again)
 		return
 	}
-	if m.ted == nil {
-		return // asked again when there is one
+	if m.ted == nil { // asked again when there is one
+		for i := range demands {
+			d := m.demands[demands[i].ID]
+			d.state, d.reason = "waiting", "no topology: no source tells one; mpbox pe list and mpbox status say why"
+		}
+		return
 	}
 	// Those of PEs that have not been read are left out: the reading is news.
 	demands = slices.DeleteFunc(demands, func(d plan.Demand) bool { return !m.allRead(&d) || m.outside(&d) })
@@ -247,7 +251,7 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 			// A group grows: looked at again when it has settled.
 			m.putOff(g.youngest.Add(g.limits.Settle), w)
 			continue
-		case !broken && d.has && moves(d.Assignment, o.Assignment) && !d.moved.IsZero() && now.Sub(d.moved) < g.limits.HoldDown:
+		case !broken && d.has && (moves(d.Assignment, o.Assignment) || d.emptied && fills(d.Assignment, o.Assignment)) && !d.moved.IsZero() && now.Sub(d.moved) < g.limits.HoldDown:
 			until := d.moved.Add(g.limits.HoldDown)
 			if d.state != "held" {
 				m.record(now, Change{Action: "hold-down", Subject: o.ID, Result: ResultSkipped,
@@ -337,17 +341,28 @@ func (m *Manager) accept(now time.Time, p *Plan, actor string) {
 			continue
 		}
 		if !d.has || moves(d.Assignment, o.Assignment) {
-			d.moved = now
+			d.moved, d.emptied = now, d.has && fills(o.Assignment, d.Assignment)
 		}
 		d.Assignment, d.has, d.level = o.Assignment, true, o.After
 		d.state, d.reason = demandVerdict(o, o.After), m.whyUnmet(m.groupOf(o.ID), o)
 		m.saveDemand(o.ID, d)
 		m.record(now, Change{Actor: actor, Action: "plan", Subject: o.ID, Plan: p.ID, Result: ResultOK,
 			Detail: fmt.Sprintf("disjointness %s -> %s (%s requested), gain %.2f, forward %s, reverse %s", o.Before, o.After, o.Requested, o.Gain,
-				strings.Join(o.Assignment.Forward, " "), strings.Join(o.Assignment.Reverse, " "))})
+				slotNames(o.Assignment.Forward), slotNames(o.Assignment.Reverse))})
 	}
 	m.keepPlan(p)
 	m.log.Info("plan in force", zap.String("plan", p.ID), zap.Int("demands", len(p.Demands)), zap.Int("signal", len(p.Signal)))
+}
+
+// slotNames lists the LSPs of slots for people.
+func slotNames(lsps []string) string {
+	out := slices.Clone(lsps)
+	for i, name := range out {
+		if name == "" {
+			out[i] = "-"
+		}
+	}
+	return strings.Join(out, " ")
 }
 
 // up tells which LSPs a plan may count on.
@@ -367,12 +382,21 @@ func broken(d *plan.Demand, a plan.Assignment, up map[topology.LSPKey]bool) bool
 	return down
 }
 
-// moves tells whether a slot that has an LSP gets another: filling an empty slot
-// moves nothing, and hold-down does not count.
+// moves tells whether a slot that has an LSP gets another. Filling an empty slot moves
+// nothing, and hold-down does not count, unless its LSP was lost.
 func moves(from, to plan.Assignment) bool {
+	return anySlot(from, to, func(was, is string) bool { return was != "" && is != was })
+}
+
+// fills tells whether a slot that has no LSP gets one.
+func fills(from, to plan.Assignment) bool {
+	return anySlot(from, to, func(was, is string) bool { return was == "" && is != "" })
+}
+
+func anySlot(from, to plan.Assignment, f func(was, is string) bool) bool {
 	for _, d := range [][2][]string{{from.Forward, to.Forward}, {from.Reverse, to.Reverse}} {
 		for i, name := range d[0] {
-			if name != "" && i < len(d[1]) && d[1][i] != name {
+			if i < len(d[1]) && f(name, d[1][i]) {
 				return true
 			}
 		}

@@ -2,6 +2,7 @@ package tunnelmanager
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,25 +65,32 @@ func (m *Manager) Explain(c Connection) Explanation {
 	ask("connections in the demand", fmt.Sprint(d.Connections), fmt.Sprintf("at least %d (min_connections)", limits.MinConnections),
 		d.Connections >= limits.MinConnections || len(d.Assignment.Forward) > 0)
 	ask("mode", string(view.Mode), "auto, or an approved plan", view.Mode == Auto || len(d.Assignment.Forward) > 0)
-	ask("plan", d.State+": "+d.Reason, "", d.State != "waiting" && d.State != "held")
-	bound, all := 0, 0
+	ask("plan", withReason(d.State, d.Reason), "", d.State != "waiting" && d.State != "held")
+	bound := 0
 	var why []string
 	for _, b := range view.Bindings {
 		if b.Connection != c.ID {
 			continue
 		}
-		if all++; b.State == BindingVerified {
+		if b.State == BindingVerified {
 			bound++
-		} else {
+		} else if !slices.Contains(why, b.Reason) {
 			why = append(why, b.Reason)
 		}
 	}
-	ask("flows verified on their LSPs", fmt.Sprintf("%d of %d", bound, 2*len(subs)), "all: "+strings.Join(why, "; "), bound == 2*len(subs) && bound > 0)
-	ask("disjointness, of the worse direction", d.Achieved.String(), "at least "+d.Level.String()+" "+d.Reason, d.Achieved >= d.Level)
+	ask("flows verified on their LSPs", withReason(fmt.Sprintf("%d of %d", bound, 2*len(subs)), strings.Join(why, "; ")), "all", bound == 2*len(subs) && bound > 0)
+	ask("disjointness, of the worse direction", d.Achieved.String(), "at least "+d.Level.String(), d.Achieved >= d.Level)
 	if e.Verdict == "" {
 		e.Verdict = fmt.Sprintf("bound: all %d flows ride %s-disjoint LSPs", bound, d.Achieved)
-	} else if bound > 0 && bound == all {
+	} else if bound > 0 && bound == 2*len(subs) {
 		e.Verdict = fmt.Sprintf("bound: all %d flows ride their LSPs; disjointness %s, %s wanted: %s", bound, d.Achieved, d.Level, d.Reason)
 	}
 	return e
+}
+
+func withReason(what, why string) string {
+	if why == "" {
+		return what
+	}
+	return what + ": " + why
 }

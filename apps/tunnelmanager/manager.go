@@ -152,6 +152,7 @@ type demandState struct {
 	let     bool        // the thresholds let it in
 	since   time.Time
 	moved   time.Time      // last change of the assignment: hold-down counts from here
+	emptied bool           // by that change a slot lost its LSP: to fill it again is another
 	empty   time.Time      // since when no connection stands behind it
 	level   disjoint.Level // what the assignment gave when it was last looked at
 	outcome plan.Outcome

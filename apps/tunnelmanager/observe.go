@@ -20,7 +20,7 @@ func (m *Manager) onPE(r peReport, now time.Time) {
 		p.busy = false
 		m.onOps(p, r, now)
 	}
-	was := p.reachable
+	was, told := p.reachable, p.err
 	p.reachable = r.err == nil
 	switch {
 	case r.err == nil:
@@ -35,14 +35,18 @@ func (m *Manager) onPE(r peReport, now time.Time) {
 		p.err, p.errAt = r.err, now
 	}
 	switch {
-	case was && !p.reachable:
-		m.log.Info("PE lost", zap.String("pe", p.Name), zap.Error(r.err))
+	case !p.reachable && (was || !sameFailure(told, r.err)): // also one that never answered
+		m.log.Warn("PE does not answer", zap.String("pe", p.Name), zap.Error(r.err))
 		m.record(now, Change{Action: "pe-lost", Subject: p.Name, PE: p.Name, Detail: r.err.Error(), Result: ResultFailed})
 	case !was && p.reachable:
 		m.log.Info("PE reachable", zap.String("pe", p.Name), zap.Int("lsps", len(p.state.LSPs)), zap.Int("ftns", len(p.state.FTNs)))
 		m.record(now, Change{Action: "pe-back", Subject: p.Name, PE: p.Name, Result: ResultOK})
 	}
 	if r.tedRead {
+		if r.tedErr != nil && !sameFailure(p.tedErr, r.tedErr) {
+			m.log.Warn("topology of PE not read", zap.String("pe", p.Name), zap.Error(r.tedErr))
+			m.record(now, Change{Action: "topology", Subject: p.Name, PE: p.Name, Detail: r.tedErr.Error(), Result: ResultFailed})
+		}
 		p.tedErr = r.tedErr
 	}
 	if r.ted != nil {
@@ -53,6 +57,16 @@ func (m *Manager) onPE(r peReport, now time.Time) {
 			}
 		}
 	}
+}
+
+// sameFailure tells whether a PE failed as it did before: texts may hold ports and
+// times.
+func sameFailure(a, b error) bool {
+	var x, y *driver.Error
+	if errors.As(a, &x) && errors.As(b, &y) {
+		return errors.Is(x.Kind, y.Kind) && x.Remedy == y.Remedy
+	}
+	return a != nil && b != nil && a.Error() == b.Error()
 }
 
 // onOps accounts for operations that were handed to a PE.

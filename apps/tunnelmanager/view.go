@@ -133,6 +133,9 @@ func (m *Manager) publish(now time.Time) {
 			o.Assignment = d.Assignment
 		}
 		o.Achieved, o.Shared = m.scoreNow(g, lsps)
+		if d.has && d.state == "met" && o.Achieved < g.Level {
+			o.State, o.Reason = m.shortOf(g, o.Achieved)
+		}
 		for _, c := range g.members {
 			v.DemandOf[c.ID] = g.ID
 			o.Members = append(o.Members, c.ID)
@@ -167,9 +170,16 @@ func (m *Manager) viewLSPs(v *View, now time.Time) map[topology.LSPKey]*LSPView 
 		v.LSPs = append(v.LSPs, lv)
 	}
 	for _, l := range m.specs {
-		if _, ok := have[l.Key()]; !ok {
-			v.LSPs = append(v.LSPs, LSPView{LSP: l, Owned: true, State: "signalling"})
+		if _, ok := have[l.Key()]; ok {
+			continue
 		}
+		lv := LSPView{LSP: l, Owned: true, State: "signalling"}
+		if pe := m.pes[l.Ingress]; pe != nil {
+			if h, refused := pe.held[l.Name]; refused {
+				lv.State, lv.Reason = "down", h.err.Error()
+			}
+		}
+		v.LSPs = append(v.LSPs, lv)
 	}
 	slices.SortFunc(v.LSPs, func(a, b LSPView) int { return a.Key().Compare(b.Key()) })
 	for i := range v.LSPs {
@@ -220,6 +230,27 @@ func (m *Manager) scoreNow(g *demandGroup, lsps map[topology.LSPKey]*LSPView) (d
 		level = g.Level
 	}
 	return level, shared
+}
+
+// shortOf says why a demand whose plan meets it does not have it: what was planned
+// was refused, or has not been read back.
+func (m *Manager) shortOf(g *demandGroup, achieved disjoint.Level) (state, reason string) {
+	state, reason = "unmet", "the LSPs' routes are "+achieved.String()+"-disjoint only"
+	for _, subs := range g.slots {
+		for _, s := range subs {
+			for _, f := range s.Flows {
+				b := m.binding[flowName(m.cfg.Owner, f)]
+				if b == nil || b.State == BindingVerified {
+					continue
+				}
+				state, reason = "planned", b.Reason
+				if b.State == BindingFailed {
+					return "unmet", b.Reason
+				}
+			}
+		}
+	}
+	return state, reason
 }
 
 // addPlan keeps a plan under the next number, which goes on over restarts.
