@@ -154,7 +154,7 @@ mode: auto
 openflow: {listen: ["unix:%[1]s/of.sock"]}
 api: {listen: ["unix:%[1]s/api.sock"]}
 store: {path: %[1]s/mpbox.db}
-bgp_ls: {asn: 65002, router_id: 10.0.0.8, listen: "127.0.0.1:%[2]d", fall_back: 1s, peers: [{address: 127.0.0.1, asn: 65001, passive: true}]}
+bgp_ls: {asn: 65002, router_id: 10.0.0.8, listen: "127.0.0.1:%[2]d", fall_back: 4s, peers: [{address: 127.0.0.1, asn: 65001, passive: true}]}
 pes:
   - {name: pe1, router_id: %[3]s, %[5]s}
   - {name: pe2, router_id: %[4]s, %[5]s}
