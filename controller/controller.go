@@ -192,14 +192,19 @@ func (c *Controller) buildAPI() error {
 // matter: each waits for what it needs, and all are joined before Run returns.
 func (c *Controller) Run(ctx context.Context) error {
 	defer c.store.Close()
-	g, ctx := errgroup.WithContext(ctx)
-	server := openflow.NewServer(openflow.Config{}, c.log, c.registry.Open)
+	var listeners []net.Listener // all of them, before anything is started
 	for _, where := range c.cfg.OpenFlow.Listen {
 		l, err := openflow.Listen(string(where), c.tls)
 		if err != nil {
 			return err
 		}
+		defer l.Close()
 		c.log.Info("listening for bridges", zap.String("address", string(where)))
+		listeners = append(listeners, l)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	server := openflow.NewServer(openflow.Config{}, c.log, c.registry.Open)
+	for _, l := range listeners {
 		g.Go(func() error { return server.Serve(ctx, l) })
 	}
 	for _, m := range c.mirrors {
