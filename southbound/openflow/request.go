@@ -31,8 +31,6 @@ type requests struct {
 	failed  error
 }
 
-func (r *requests) init() {}
-
 func (r *requests) add(q *request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

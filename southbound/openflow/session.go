@@ -106,7 +106,6 @@ func NewSession(c net.Conn, cfg Config, open func(*Session) (Handler, error)) *S
 		opened: make(chan struct{}), done: make(chan struct{}),
 	}
 	s.out.init(s.cfg.MaxUnsent)
-	s.requests.init()
 	return s
 }
 
