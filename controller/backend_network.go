@@ -37,7 +37,7 @@ func (n *network) Datapaths(context.Context) ([]api.Datapath, error) {
 			Connected: s.State != datapath.Disconnected && s.State != datapath.Refused,
 			Ready:     s.State == datapath.Ready || s.State == datapath.Observed,
 			Tap: api.Tap{ThirdACK: n.cfg.Tap.ThirdACK, Punts: s.Punts, Dropped: s.Drops["meter"] + s.Drops["early"] + s.Drops["malformed"],
-				Rate: n.cfg.Tap.PuntRate, Metered: s.State == datapath.Ready},
+				Rate: n.cfg.Tap.PuntRate, Metered: s.Metered},
 		}
 		if s.Reason != "" {
 			d.Error = &api.Problem{Step: s.State.String(), Detail: s.Reason, At: s.Since}

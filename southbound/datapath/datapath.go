@@ -49,6 +49,7 @@ type Datapath struct {
 	conn       *conn // nil when disconnected
 	dialect    Dialect
 	generation uint8
+	metered    bool
 	infra      int // flows that are no edge rules, as installed
 	intended   int
 	installed  int

@@ -209,7 +209,7 @@ func (d *Datapath) meterOf(e Expectation, dialect Dialect) uint32 {
 			continue
 		}
 		if a.outer() == tag || a.outer() == 0 && meter == 0 {
-			meter = meterBase + uint32(i)
+			meter = d.r.cfg.Tap.meter(i, &a).ID
 			if a.outer() == tag {
 				break
 			}

@@ -59,7 +59,7 @@ func (t ThirdACK) String() string { return thirdACKNames[t] }
 type Tap struct {
 	ThirdACK ThirdACK
 	// PuntRate limits punts, in packets/s: of each attachment that names no rate,
-	// and of the whole switch where it cannot meter attachments. 0 means 5000.
+	// and of the whole switch where it cannot meter attachments. 0: no limit.
 	PuntRate uint32
 	// MaxLen is how many bytes of a packet are sent; 0 means 256: Ethernet with two
 	// tags, IPv6 with some extension headers and all TCP options.
@@ -67,13 +67,18 @@ type Tap struct {
 }
 
 func (t Tap) withDefaults() Tap {
-	if t.PuntRate == 0 {
-		t.PuntRate = 5000
-	}
 	if t.MaxLen == 0 {
 		t.MaxLen = 256
 	}
 	return t
+}
+
+// meter of the bridge's attachment i; the zero value where its punts are not limited.
+func (t Tap) meter(i int, a *Attachment) Meter {
+	if rate := cmp.Or(a.PuntRate, t.PuntRate); rate > 0 {
+		return Meter{meterBase + uint32(i), rate}
+	}
+	return Meter{}
 }
 
 // Action is what an edge rule does with the packets of its flow.
@@ -175,22 +180,24 @@ func Build(b Bridge, tap Tap, d Dialect) (Tables, error) {
 		} else {
 			seen[k] = true
 		}
-		meter := uint32(0)
+		meter := Meter{}
 		if d.PuntMeter && d.Meters {
-			meter = meterBase + uint32(i)
-			t.Meters = append(t.Meters, Meter{meter, cmp.Or(a.PuntRate, tap.PuntRate)})
+			meter = tap.meter(i, &a)
+		}
+		if meter.Rate > 0 {
+			t.Meters = append(t.Meters, meter)
 		}
 		zone := cmp.Or(a.Zone, uint16(i+1))
 		for _, port := range []uint32{a.CEPort, a.PEPort} {
 			if d.Flags != FlagsNone {
-				t.tap(port, a.outer(), tap, meter, zone, track)
+				t.tap(port, a.outer(), tap, meter.ID, zone, track)
 			}
 		}
 		if track {
-			t.tracked(a, tap, meter, zone)
+			t.tracked(a, tap, meter.ID, zone)
 		}
 	}
-	if d.Meters && !d.PuntMeter {
+	if d.Meters && !d.PuntMeter && tap.PuntRate > 0 {
 		t.Meters = append(t.Meters, Meter{controllerMeter, tap.PuntRate})
 	}
 	for _, port := range b.ports() {

@@ -39,7 +39,7 @@ func TestPipeline(t *testing.T) {
 	udp := tcp4(1, 0)
 	udp.proto = 17
 	for _, third := range []ThirdACK{ThirdACKOff, ThirdACKReactive, ThirdACKConntrack} {
-		tables := mustBuild(t, two, Tap{ThirdACK: third}, DialectOVS)
+		tables := mustBuild(t, two, Tap{ThirdACK: third, PuntRate: 5000}, DialectOVS)
 		for _, tc := range []struct {
 			name  string
 			p     packet
@@ -103,7 +103,7 @@ func TestPipelineVLAN(t *testing.T) {
 	if got, want := b.Pairs(), []Pair{{1, 2, 0}, {5, 6, 10}, {5, 7, 11}}; !slices.Equal(got, want) {
 		t.Errorf("pairs %v, want %v", got, want)
 	}
-	tables := mustBuild(t, b, Tap{}, DialectOVS)
+	tables := mustBuild(t, b, Tap{PuntRate: 5000}, DialectOVS)
 	for _, tc := range []struct {
 		p     packet
 		out   []uint32
@@ -136,6 +136,9 @@ func TestDialects(t *testing.T) {
 	none := mustBuild(t, two, Tap{}, Dialect{})
 	if len(none.Meters) != 0 {
 		t.Errorf("without meters: %v", none.Meters)
+	}
+	if unlimited := mustBuild(t, two, Tap{}, DialectOVS); !slices.Equal(unlimited.Meters, []Meter{{meterBase + 1, 77}}) {
+		t.Errorf("without a limit but for one attachment: %v", unlimited.Meters)
 	}
 	if len(full.Flows) != len(plain.Flows) || len(plain.Flows) != len(none.Flows) {
 		t.Errorf("%d, %d and %d flows", len(full.Flows), len(plain.Flows), len(none.Flows))

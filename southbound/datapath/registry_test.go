@@ -69,7 +69,7 @@ func TestDialectIsFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r, _ := newRegistry(t, Config{Tap: Tap{ThirdACK: tc.third}})
+				r, _ := newRegistry(t, Config{Tap: Tap{ThirdACK: tc.third, PuntRate: 5000}})
 				f := &fakeSwitch{refuse: tc.refuse}
 				leave := join(t, r, f)
 				defer leave()
@@ -97,12 +97,44 @@ func TestDialectIsFound(t *testing.T) {
 				if !found {
 					t.Errorf("no tap flow with %s and %s", tc.match, tc.punts)
 				}
+				if limits := tc.meters && !strings.Contains(tc.reason, "not limited"); s.Metered != limits {
+					t.Errorf("metered %v, want %v", s.Metered, limits)
+				}
 				if (f.count(meterMod) > 0) != tc.meters {
 					t.Errorf("%d meters set, want some: %v", f.count(meterMod), tc.meters)
 				}
 			})
 		})
 	}
+}
+
+// Without a limit nothing is metered, and an expectation names no meter.
+func TestWithoutPuntRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := Bridge{Name: "e", DPID: 1, Attachments: []Attachment{{CEPort: 1, PEPort: 2}, {CEPort: 1, PEPort: 2, VLAN: []uint16{5}}}}
+		r, _ := newRegistry(t, Config{Bridges: []Bridge{b}})
+		f := &fakeSwitch{}
+		leave := join(t, r, f)
+		synctest.Wait()
+		if s := statusOf(t, r, 1); s.State != Ready || s.Metered || f.count(29) != 0 {
+			t.Errorf("%s, metered %v, %d meters set", s.State, s.Metered, f.count(29))
+		}
+		if meter := r.known[1].meterOf(Expectation{InPort: 1, VLAN: []uint16{5}}, DialectOVS); meter != 0 {
+			t.Errorf("an expectation's meter %#x", meter)
+		}
+		leave()
+		b.Attachments[1].PuntRate = 7
+		r, _ = newRegistry(t, Config{Bridges: []Bridge{b}})
+		leave = join(t, r, f)
+		synctest.Wait()
+		if s := statusOf(t, r, 1); !s.Metered {
+			t.Error("not metered though an attachment has a limit")
+		}
+		leave()
+		if s := statusOf(t, r, 1); s.Metered {
+			t.Error("metered without a switch")
+		}
+	})
 }
 
 // A flow that has to be there and is refused: the state says which, and it is tried
@@ -452,7 +484,7 @@ func TestRegistryRefusesConfig(t *testing.T) {
 
 func TestExpect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, _ := newRegistry(t, Config{Tap: Tap{ThirdACK: ThirdACKReactive}})
+		r, _ := newRegistry(t, Config{Tap: Tap{ThirdACK: ThirdACKReactive, PuntRate: 5000}})
 		e := Expectation{InPort: 3, Src: v4a, Dst: v4b}
 		if err := r.Expect(1, e); !errors.Is(err, ErrNotConnected) {
 			t.Errorf("without a switch: %v", err)
@@ -528,7 +560,7 @@ func TestExpect(t *testing.T) {
 }
 
 func TestMeterOf(t *testing.T) {
-	r, _ := newRegistry(t, Config{Bridges: []Bridge{{Name: "e", DPID: 1, Attachments: []Attachment{
+	r, _ := newRegistry(t, Config{Tap: Tap{PuntRate: 5000}, Bridges: []Bridge{{Name: "e", DPID: 1, Attachments: []Attachment{
 		{CEPort: 1, PEPort: 2, VLAN: []uint16{5}}, {CEPort: 1, PEPort: 2}, {CEPort: 1, PEPort: 2, VLAN: []uint16{6, 1}}, {CEPort: 3, PEPort: 4}}}}})
 	for _, tc := range []struct {
 		port uint32

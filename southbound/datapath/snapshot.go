@@ -24,6 +24,8 @@ type Status struct {
 	Intended, Installed, Foreign int
 	EdgeRules                    int
 	Generation                   uint8
+	// Metered: the switch limits punts, all or those of some attachments.
+	Metered bool
 	// Punts that were delivered, and by port.
 	Punts       uint64
 	PuntsByPort []PortPunts
@@ -70,7 +72,7 @@ func (d *Datapath) status() Status {
 	}
 	stats, drops := d.past, d.meterDrops
 	if d.conn != nil {
-		s.Remote = d.conn.s.Remote()
+		s.Remote, s.Metered = d.conn.s.Remote(), d.metered && d.conn.synced.Load()
 		stats = addStats(stats, d.conn.s.Stats())
 	}
 	for _, p := range d.ports {

@@ -74,7 +74,7 @@ func (c *conn) sync(ctx context.Context) error {
 		return err
 	}
 	d.mu.Lock()
-	d.generation, d.dialect, d.foreign = gen, dialect, len(foreign)
+	d.generation, d.dialect, d.foreign, d.metered = gen, dialect, len(foreign), len(want.Meters) > 0
 	d.infra = len(want.Flows)
 	d.mu.Unlock()
 	d.countEdge()
