@@ -33,27 +33,14 @@ func (s state) Each(prefix string, f func(key string, load func(v any) error) er
 	})
 }
 
-// Write puts values and deletes those that are nil. What is put is on disk before
-// anything is deleted.
+// Write puts values and deletes those that are nil, all or none.
 func (s state) Write(values map[string]any) error {
-	var put []store.Item
-	var gone []string
+	items := make([]store.Item, 0, len(values))
 	for _, key := range sortedKeys(values) {
-		if v := values[key]; v == nil {
-			gone = append(gone, key)
-		} else {
-			put = append(put, store.Item{Key: key, Value: v})
-		}
+		items = append(items, store.Item{Key: key, Value: values[key]})
 	}
-	if len(put) > 0 {
-		if err := s.store.Put(s.bucket, put...); err != nil {
-			return fmt.Errorf("save state: %w", err)
-		}
-	}
-	if len(gone) > 0 {
-		if err := s.store.Delete(s.bucket, gone...); err != nil {
-			return fmt.Errorf("forget state: %w", err)
-		}
+	if err := s.store.Put(s.bucket, items...); err != nil {
+		return fmt.Errorf("save state: %w", err)
 	}
 	return nil
 }

@@ -2,7 +2,7 @@
 // bound connections. It is a thin layer on bbolt: named buckets of JSON values,
 // each with the version of its form. Nothing secret is put here.
 //
-// Each Put and Delete is one transaction, on disk when it returns. Any number of
+// Each Put is one transaction, on disk when it returns. Any number of
 // goroutines may read and write; bbolt has them write one after the other.
 package store
 
@@ -30,7 +30,8 @@ type Bucket struct {
 	Migrate func(version int, old []byte) ([]byte, error)
 }
 
-// Item is a value and its key; a Scan is in the order of keys.
+// Item is a value and its key, nil for a key that is to go; a Scan is in the order of
+// keys.
 type Item struct {
 	Key   string
 	Value any
@@ -141,10 +142,14 @@ type envelope struct {
 	Data    json.RawMessage `json:"d"`
 }
 
-// Put writes items, all or none.
+// Put writes items and removes those without a value, all or none. A key to remove
+// that is not there does not matter.
 func (s *Store) Put(b Bucket, items ...Item) error {
 	encoded := make([][]byte, len(items))
 	for i, it := range items {
+		if it.Value == nil {
+			continue
+		}
 		data, err := json.Marshal(it.Value)
 		if err != nil {
 			return fmt.Errorf("encode %s/%s: %w", b.Name, it.Key, err)
@@ -159,7 +164,12 @@ func (s *Store) Put(b Bucket, items ...Item) error {
 			return err
 		}
 		for i, it := range items {
-			if err := bucket.Put([]byte(it.Key), encoded[i]); err != nil {
+			if encoded[i] == nil {
+				err = bucket.Delete([]byte(it.Key))
+			} else {
+				err = bucket.Put([]byte(it.Key), encoded[i])
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -194,26 +204,6 @@ func (s *Store) Get(b Bucket, key string, v any) (bool, error) {
 		return false, fmt.Errorf("read %s/%s from store: %w", b.Name, key, err)
 	}
 	return found, nil
-}
-
-// Delete removes keys, all or none; those that are not there do not matter.
-func (s *Store) Delete(b Bucket, keys ...string) error {
-	err := s.db.Update(func(tx *bbolt.Tx) error {
-		bucket := tx.Bucket([]byte(b.Name))
-		if bucket == nil {
-			return nil
-		}
-		for _, k := range keys {
-			if err := bucket.Delete([]byte(k)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("delete from %s in store: %w", b.Name, err)
-	}
-	return nil
 }
 
 // Scan calls fn with each value whose key is from or greater, in order, until fn

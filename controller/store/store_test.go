@@ -47,17 +47,17 @@ func TestKeepsOverReopen(t *testing.T) {
 	if err := s.Put(things, Item{"b", value{3, 4}}, Item{"a", value{1, 2}}, Item{"c", value{5, 6}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Delete(things, "c", "nothing"); err != nil {
+	if err := s.Put(things, Item{"c", nil}, Item{"nothing", nil}, Item{"d", value{7, 8}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s = open4test(t, path)
-	if got := keys(t, s, things, ""); got != "a=1/2 b=3/4" {
+	if got := keys(t, s, things, ""); got != "a=1/2 b=3/4 d=7/8" {
 		t.Error(got)
 	}
-	if got := keys(t, s, things, "b"); got != "b=3/4" {
+	if got := keys(t, s, things, "b"); got != "b=3/4 d=7/8" {
 		t.Error(got)
 	}
 	var v value
@@ -84,6 +84,15 @@ func TestPutIsAllOrNone(t *testing.T) {
 	}
 	if got := keys(t, s, things, ""); got != "" {
 		t.Error(got)
+	}
+	if err := s.Put(things, Item{"a", value{1, 2}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put(things, Item{"a", nil}, Item{"b", value{}}, Item{"", value{}}); err == nil {
+		t.Error("an empty key was taken")
+	}
+	if got := keys(t, s, things, ""); got != "a=1/2" {
+		t.Error("half of a refused change was made:", got)
 	}
 }
 
