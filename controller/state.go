@@ -40,7 +40,7 @@ func (s state) Write(values map[string]any) error {
 		items = append(items, store.Item{Key: key, Value: values[key]})
 	}
 	if err := s.store.Put(s.bucket, items...); err != nil {
-		return fmt.Errorf("save state: %w", err)
+		return fmt.Errorf("save state: %w: make room where store.path is, and let mpbox write there", err)
 	}
 	return nil
 }

@@ -17,25 +17,29 @@ var (
 	ErrNoPlan      = errors.New("no such plan")
 	ErrStopped     = errors.New("the tunnel manager has stopped")
 	ErrNotProposed = errors.New("plan does not wait for approval")
+	// ErrNotKept: the store did not take what is in force; that is tried again.
+	ErrNotKept = fmt.Errorf("in force, but not kept: until the store takes it, which is tried every %s, a restart brings back what was before", savePause)
 )
 
-// SetMode changes what plans may lead to, from now on and over restarts.
-func (m *Manager) SetMode(ctx context.Context, actor string, mode Mode) error {
+// SetMode changes what plans may lead to, from now on and over restarts. With
+// ErrNotKept it is in force all the same.
+func (m *Manager) SetMode(ctx context.Context, actor string, mode Mode) (err error) {
 	if !mode.Valid() {
 		return fmt.Errorf("mode %q: want observe, suggest or auto", mode)
 	}
-	return m.call(ctx, func(now time.Time) {
-		if mode == m.mode {
-			return
+	cerr := m.call(ctx, func(now time.Time) {
+		if mode != m.mode {
+			m.log.Info("mode changed", zap.String("from", string(m.mode)), zap.String("to", string(mode)), zap.String("actor", actor))
+			m.record(now, Change{Actor: actor, Action: "mode", Subject: string(mode), Detail: "was " + string(m.mode), Result: ResultOK})
+			m.mode, m.dirty = mode, true
+			if mode == Observe {
+				m.takeBack()
+			}
+			m.save("mode", mode)
 		}
-		m.log.Info("mode changed", zap.String("from", string(m.mode)), zap.String("to", string(mode)), zap.String("actor", actor))
-		m.record(now, Change{Actor: actor, Action: "mode", Subject: string(mode), Detail: "was " + string(m.mode), Result: ResultOK})
-		m.mode, m.dirty = mode, true
-		if mode == Observe {
-			m.takeBack()
-		}
-		m.save("mode", mode)
+		err = m.keep(now)
 	})
+	return errors.Join(cerr, err)
 }
 
 // takeBack takes from the workers the operations that they have not begun: a PE
@@ -50,7 +54,8 @@ func (m *Manager) takeBack() {
 	}
 }
 
-// Approve has a proposed plan carried out.
+// Approve has a proposed plan carried out. With ErrNotKept it is carried out all the
+// same.
 func (m *Manager) Approve(ctx context.Context, actor, id string) (p *Plan, err error) {
 	cerr := m.call(ctx, func(now time.Time) {
 		for _, q := range m.plans {
@@ -74,7 +79,7 @@ func (m *Manager) Approve(ctx context.Context, actor, id string) (p *Plan, err e
 			m.dirty = true // for what it leaves open
 			m.record(now, Change{Actor: actor, Action: "approve", Subject: id, Plan: id, Result: ResultOK})
 			m.accept(now, q, actor)
-			p = q.clone()
+			p, err = q.clone(), m.keep(now)
 			return
 		}
 		err = fmt.Errorf("%w: %s", ErrNoPlan, id)

@@ -2,6 +2,7 @@ package tunnelmanager
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"mpbox/apps/tunnelmanager/plan"
@@ -25,8 +26,9 @@ func (m *Manager) names() threshold.Names {
 }
 
 // SetThresholds changes the limits, and the rules for some demands, from now on and
-// over restarts. What is refused is a *threshold.InvalidError.
-func (m *Manager) SetThresholds(ctx context.Context, actor string, l threshold.Limits, rules threshold.Rules) error {
+// over restarts. What is refused is a *threshold.InvalidError; with ErrNotKept they are
+// in force all the same.
+func (m *Manager) SetThresholds(ctx context.Context, actor string, l threshold.Limits, rules threshold.Rules) (err error) {
 	if err := l.Validate(); err != nil {
 		return err
 	}
@@ -36,7 +38,7 @@ func (m *Manager) SetThresholds(ctx context.Context, actor string, l threshold.L
 	if err := m.names().Check(rules, m.View().Rules); err != nil {
 		return err
 	}
-	return m.call(ctx, func(now time.Time) {
+	cerr := m.call(ctx, func(now time.Time) {
 		for _, d := range threshold.Diff(m.limits, l) {
 			m.record(now, Change{Actor: actor, Action: "threshold", Subject: d, Result: ResultOK})
 		}
@@ -49,7 +51,9 @@ func (m *Manager) SetThresholds(ctx context.Context, actor string, l threshold.L
 		}
 		m.limits, m.rules, m.dirty = l, rules, true
 		m.save("thresholds", l)
+		err = m.keep(now)
 	})
+	return errors.Join(cerr, err)
 }
 
 // lspUse is what an LSP of ours is there for: its demands' limits say for how long

@@ -102,14 +102,16 @@ type state struct {
 	saved   map[uint64]savedBound
 	// restored are the store's keys of connections from before the restart.
 	restored map[string]bool
-	// unsaved is what the next flush writes.
-	unsaved  map[string]any
-	edgeOf   EdgeState
-	edgeOK   bool // the edge was read back at least once
-	edgeErr  error
-	edgeBusy bool
-	sent     map[uint64]EdgeRule // what the edge was last told, and when
-	sentAt   time.Time
+	// unsaved is what the next flush writes; saveAgain is when that is, zero unless the
+	// store has failed.
+	unsaved   map[string]any
+	saveAgain time.Time
+	edgeOf    EdgeState
+	edgeOK    bool // the edge was read back at least once
+	edgeErr   error
+	edgeBusy  bool
+	sent      map[uint64]EdgeRule // what the edge was last told, and when
+	sentAt    time.Time
 
 	plans   []*Plan
 	planSeq uint64
@@ -296,6 +298,7 @@ func (m *Manager) loop(ctx context.Context, edgeRules chan<- []EdgeRule) error {
 		var asked call
 		select {
 		case <-ctx.Done():
+			_ = m.keep(time.Now()) // logged; what the store refused until now
 			return nil
 		case asked = <-m.calls:
 			asked.f(time.Now())
@@ -310,7 +313,7 @@ func (m *Manager) loop(ctx context.Context, edgeRules chan<- []EdgeRule) error {
 		m.drain()
 		now := time.Now()
 		next := m.step(now, edgeRules)
-		m.flush()
+		m.flush(now)
 		if asked.done != nil {
 			close(asked.done)
 		}

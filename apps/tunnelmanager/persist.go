@@ -15,7 +15,7 @@ import (
 )
 
 // Store keeps what must survive a restart. Write is one transaction: a nil value
-// deletes its key.
+// deletes its key. What it refuses is written again later, with what came meanwhile.
 type Store interface {
 	// Load reads a key into v; false if there is none.
 	Load(key string, v any) (bool, error)
@@ -197,7 +197,7 @@ func (m *Manager) Discard(all []Bound) {
 			delete(m.before, name)
 		}
 	}
-	m.flush()
+	m.flush(time.Now())
 }
 
 // boundKey names a connection for its life, over restarts.
@@ -277,22 +277,52 @@ func (m *Manager) saveSpec(name string, l *topology.LSP) {
 
 // save has a value written with the next flush; nil deletes it.
 func (m *Manager) save(key string, v any) {
-	if m.store != nil {
-		m.unsaved[key] = v
+	if m.store == nil {
+		return
 	}
+	if v == nil && !m.saveAgain.IsZero() {
+		// What a store that fails never had need not be deleted: else unsaved would grow.
+		var old any
+		if had, err := m.store.Load(key, &old); err == nil && !had {
+			delete(m.unsaved, key)
+			return
+		}
+	}
+	m.unsaved[key] = v
 }
+
+// savePause is how long a store that failed is left alone.
+const savePause = 5 * time.Second
 
 // flush writes what was saved, in one transaction: intent before the operations
 // that follow from it are handed out, the rest at the end of a step. A store that
-// fails does not stop the work: routers can be read again.
-func (m *Manager) flush() {
-	if len(m.unsaved) == 0 {
-		return
+// fails does not stop the work, for routers can be read again; what it did not take is
+// written after a pause.
+func (m *Manager) flush(now time.Time) {
+	if !now.Before(m.saveAgain) {
+		_ = m.keep(now) // logged
 	}
+}
+
+// keep writes now what was saved. ErrNotKept if the store does not take it.
+func (m *Manager) keep(now time.Time) error {
+	if len(m.unsaved) == 0 {
+		return nil
+	}
+	failed := !m.saveAgain.IsZero()
 	if err := m.store.Write(m.unsaved); err != nil {
-		m.log.Error("state was not saved; a restart would not know it", zap.Error(err))
+		if !failed {
+			m.log.Error("state is not saved; a restart would not know it", zap.Error(err))
+		}
+		m.saveAgain = now.Add(savePause)
+		return fmt.Errorf("%w: %w", ErrNotKept, err)
+	}
+	if failed {
+		m.log.Info("state is saved again")
 	}
 	clear(m.unsaved)
+	m.saveAgain = time.Time{}
+	return nil
 }
 
 // record adds to the audit.

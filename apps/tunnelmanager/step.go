@@ -139,7 +139,7 @@ func (m *Manager) reconcile(now time.Time, edge chan<- []EdgeRule, w *wake) {
 	}
 	m.dropSpecs()
 	m.forgetNames(have, now)
-	m.flush()
+	m.flush(now)
 	for _, name := range sortedKeys(m.pes) {
 		m.reconcilePE(m.pes[name], have, now, w)
 	}

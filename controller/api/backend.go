@@ -50,7 +50,8 @@ type Planner interface {
 	Propose(ctx context.Context, actor, scope string) (Plan, error)
 }
 
-// Controller is what can be set at run time, and the audit.
+// Controller is what can be set at run time, and the audit. An error that is none of
+// those below is answered with 500: what was set is in force, but not kept.
 type Controller interface {
 	Thresholds(ctx context.Context) (Thresholds, error)
 	// SetThresholds keeps and audits valid ones and gives those in force;

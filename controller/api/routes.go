@@ -158,7 +158,7 @@ func (s *Server) planRoutes() {
 			}
 			return s.backend.Plans.Plan(ctx, in.ID)
 		})
-	register(s, huma.Operation{OperationID: "approve-plan", Method: http.MethodPost, Path: "/v1/plans/{id}/approve", Tags: tags, Summary: "Have a proposed plan carried out", Errors: []int{404, 409}},
+	register(s, huma.Operation{OperationID: "approve-plan", Method: http.MethodPost, Path: "/v1/plans/{id}/approve", Tags: tags, Summary: "Have a proposed plan carried out", Errors: []int{404, 409, 500}},
 		func(ctx context.Context, in *idInput) (Plan, error) {
 			if s.backend.Plans == nil {
 				return Plan{}, errNotYet
@@ -185,7 +185,7 @@ func (s *Server) controlRoutes() {
 			}
 			return s.backend.Control.Mode(ctx)
 		})
-	register(s, huma.Operation{OperationID: "set-mode", Method: http.MethodPut, Path: "/v1/mode", Tags: tags, Summary: "Set what mpbox may do to routers", Errors: []int{422}},
+	register(s, huma.Operation{OperationID: "set-mode", Method: http.MethodPut, Path: "/v1/mode", Tags: tags, Summary: "Set what mpbox may do to routers", Errors: []int{422, 500}},
 		func(ctx context.Context, in *struct{ Body Mode }) (Mode, error) {
 			if s.backend.Control == nil {
 				return Mode{}, errNotYet
