@@ -41,7 +41,8 @@ type Config struct {
 	// TunnelIDs is the range, ends included, from which tunnel-te numbers are taken.
 	// The zero value is 50000 to 50999.
 	TunnelIDs [2]uint32
-	// Timeout of a command, 30 s by default; of a commit, 60 s; of connecting, 10 s.
+	// Timeout of a command, 30 s by default; of a commit, 60 s or that of a command
+	// where it is longer; of connecting, 10 s.
 	Timeout, CommitTimeout, ConnectTimeout time.Duration
 	// Log may be nil. It should carry the PE's name.
 	Log *zap.Logger
@@ -53,7 +54,7 @@ func New(cfg Config) driver.Driver { return newDriver(cfg) }
 
 func newDriver(cfg Config) *xrDriver {
 	setDefault(&cfg.Timeout, 30*time.Second)
-	setDefault(&cfg.CommitTimeout, 60*time.Second)
+	setDefault(&cfg.CommitTimeout, max(60*time.Second, cfg.Timeout))
 	setDefault(&cfg.ConnectTimeout, connectTimeout)
 	setDefault(&cfg.TunnelIDs, [2]uint32{50000, 50999})
 	if cfg.Log == nil {

@@ -169,3 +169,12 @@ func TestLineRefused(t *testing.T) {
 		t.Errorf("show nonsense = %v, want rejected", err)
 	}
 }
+
+// A commit is a command too: it may take what the configuration allows one.
+func TestCommitMayTakeWhatACommandMay(t *testing.T) {
+	for timeout, want := range map[time.Duration]time.Duration{10 * time.Second: time.Minute, 10 * time.Minute: 10 * time.Minute} {
+		if got := newDriver(Config{Timeout: timeout}).cfg.CommitTimeout; got != want {
+			t.Errorf("with %s for a command, %s for a commit, want %s", timeout, got, want)
+		}
+	}
+}
