@@ -12,14 +12,27 @@ import (
 	"mpbox/topology/importer"
 )
 
-// opTimeout bounds one visit to a PE.
-const opTimeout = 20 * time.Second
+// callLimit is how long a call of a driver may take whose requests take so long at most
+// each: a commit has a minute at least, the rest is for ten more that all but time out,
+// and for the lines of a candidate.
+func callLimit(request time.Duration) time.Duration { return 2*time.Minute + 10*request }
+
+// limits bounds the calls of a PE's driver, and of what its TED is read by.
+func limits(pe *config.PE) (call, ted time.Duration) {
+	if pe.SSH != nil {
+		ted = callLimit(time.Duration(pe.SSH.Timeout))
+	}
+	if pe.Driver == "snmp" {
+		return callLimit(time.Duration(pe.SNMP.Timeout) * time.Duration(1+pe.SNMP.Retries)), ted
+	}
+	return ted, ted
+}
 
 // managerConfig puts the configuration into the tunnel manager's words.
 func managerConfig(cfg *config.Config, p *places) (tunnelmanager.Config, error) {
 	t := cfg.Thresholds
 	out := tunnelmanager.Config{
-		Owner: owner(cfg), Mode: tunnelmanager.Mode(cfg.Mode), Attachments: p.managerAttachments(), OpTimeout: opTimeout,
+		Owner: owner(cfg), Mode: tunnelmanager.Mode(cfg.Mode), Attachments: p.managerAttachments(),
 		Thresholds: threshold.Limits{
 			MinConnections: t.MinConnections, MinSubflows: t.MinSubflows, MinGain: t.MinGain, MinAge: time.Duration(t.MinAge), MinBytes: t.MinBytes,
 			Settle: time.Duration(t.Settle), HoldDown: time.Duration(t.HoldDown), MaxOpsPerMinute: t.MaxOpsPerMinute, ReleaseDelay: time.Duration(t.ReleaseDelay),
@@ -41,7 +54,10 @@ func managerConfig(cfg *config.Config, p *places) (tunnelmanager.Config, error) 
 	}
 	for i := range cfg.PEs {
 		pe := &cfg.PEs[i]
-		out.PEs = append(out.PEs, tunnelmanager.PE{Name: pe.Name, Steer: tunnelmanager.Steer(pe.Steer), Poll: time.Duration(pe.Poll), TEDPoll: time.Duration(cfg.Topology.Poll)})
+		call, ted := limits(pe)
+		out.PEs = append(out.PEs, tunnelmanager.PE{
+			Name: pe.Name, Steer: tunnelmanager.Steer(pe.Steer), Poll: time.Duration(pe.Poll), TEDPoll: time.Duration(cfg.Topology.Poll), Limit: call, TEDLimit: ted,
+		})
 	}
 	for i := range cfg.Policies {
 		pol, err := policy(&cfg.Policies[i])

@@ -29,6 +29,7 @@ type network struct {
 	topologies func(pe string) (*topology.TED, error)
 	pes        map[string]*router
 	edge       *bridges
+	conn       func(*router) Conn // the sessions to a PE; nil: one that never waits
 }
 
 func newNetwork(t testing.TB) *network {
@@ -294,12 +295,15 @@ func limitsForTest() threshold.Limits {
 func (n *network) start(mode Mode, steer Steer, store Store, change func(*Config)) (*Manager, func()) {
 	n.t.Helper()
 	cfg := Config{
-		Owner: "mpbox/lab/", Mode: mode, Thresholds: limitsForTest(), OpTimeout: 5 * time.Second,
+		Owner: "mpbox/lab/", Mode: mode, Thresholds: limitsForTest(),
 		Attachments: []Attachment{
 			{Name: "ce1", VPN: "red", PE: "pe1", Interface: "Gi1", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}},
 			{Name: "ce2", VPN: "red", PE: "pe2", Interface: "Gi2", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")}},
 		},
-		PEs:      []PE{{Name: "pe1", Steer: steer, Poll: time.Second}, {Name: "pe2", Steer: steer, Poll: time.Second}},
+		PEs: []PE{
+			{Name: "pe1", Steer: steer, Poll: time.Second, Limit: 5 * time.Second, TEDLimit: 5 * time.Second},
+			{Name: "pe2", Steer: steer, Poll: time.Second, Limit: 5 * time.Second, TEDLimit: 5 * time.Second},
+		},
 		Policies: []Policy{{Name: "default", Level: disjoint.NodeSRLG}},
 	}
 	if change != nil {
@@ -308,6 +312,9 @@ func (n *network) start(mode Mode, steer Steer, store Store, change func(*Config
 	conns := map[string]Conn{}
 	for name, r := range n.pes {
 		conns[name] = Conn{Driver: r, Topology: r}
+		if n.conn != nil {
+			conns[name] = n.conn(r)
+		}
 	}
 	m, err := New(cfg, conns, n.edge, store, zaptest.NewLogger(n.t))
 	if err != nil {

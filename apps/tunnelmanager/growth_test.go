@@ -20,7 +20,7 @@ func crowd(t testing.TB, n int, steer Steer) *Manager {
 	t.Helper()
 	net := newNetwork(t)
 	cfg := Config{
-		Owner: "mpbox/lab/", Mode: Auto, Thresholds: limitsForTest(), OpTimeout: time.Second, Topology: net.ted(),
+		Owner: "mpbox/lab/", Mode: Auto, Thresholds: limitsForTest(), Topology: net.ted(),
 		PEs:      []PE{{Name: "pe1", Steer: steer, Poll: time.Second}, {Name: "pe2", Steer: steer, Poll: time.Second}},
 		Policies: []Policy{{Name: "default", Level: disjoint.NodeSRLG}},
 	}

@@ -35,8 +35,6 @@ type Config struct {
 	Policies    []Policy
 	// Topology is a TED that does not come from the PEs; may be nil.
 	Topology *topology.TED
-	// OpTimeout bounds one visit to a PE.
-	OpTimeout time.Duration
 }
 
 // Manager owns demands, assignments and bindings. Its methods may be called from
@@ -190,7 +188,7 @@ func New(cfg Config, conns map[string]Conn, edge Edge, store Store, log *zap.Log
 		}
 		m.steer[pe.Name] = pe.Steer
 		m.pes[pe.Name] = &peState{PE: pe, caps: c.Driver.Capabilities(), held: map[string]hold{},
-			worker: newWorker(pe, c, cfg.OpTimeout, m.reports)}
+			worker: newWorker(pe, c, m.reports)}
 	}
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("tunnel manager: %w", err)
@@ -286,6 +284,8 @@ const (
 	signalGrace = 5 * time.Second
 	// refusedHold is for how long a PE is not asked again what it refused.
 	refusedHold = 10 * time.Second
+	// maxCommit is how many operations an atomic driver is handed at a time.
+	maxCommit = 20
 	// quiet is the least time to the next look without news.
 	quiet = 2 * time.Millisecond
 )

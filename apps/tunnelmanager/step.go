@@ -205,13 +205,22 @@ func (m *Manager) reconcilePE(p *peState, have map[topology.LSPKey]topology.LSP,
 // afford gives those of a PE's operations that this minute has room for. LSPs and
 // what moves off one that is not usable may take all of it; other bindings leave a
 // tenth of it free and tidying up a quarter, so that a repair need not wait for them.
+// An atomic driver is given few at a time: all of them are lost with the session. No
+// operation needs one that comes after it, so the rest can wait for the next visit.
 func (m *Manager) afford(p *peState, ops []driver.Op, have map[topology.LSPKey]topology.LSP, now time.Time, w *wake) []driver.Op {
 	rides := map[string]string{}
 	for _, f := range p.state.FTNs {
 		rides[f.Name] = f.LSP
 	}
+	most := len(ops)
+	if p.caps.Atomic {
+		most = min(most, maxCommit)
+	}
 	var out []driver.Op
 	for _, op := range ops {
+		if len(out) == most {
+			break
+		}
 		percent := 75
 		switch o := op.(type) {
 		case driver.Signal:

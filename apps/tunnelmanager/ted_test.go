@@ -105,7 +105,7 @@ func TestToldTopology(t *testing.T) {
 func TestToldTopologyStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
-		cfg := Config{Owner: "mpbox/lab/", Mode: Auto, Thresholds: limitsForTest(), OpTimeout: time.Second, PEs: []PE{{Name: "pe1", Poll: time.Second}}}
+		cfg := Config{Owner: "mpbox/lab/", Mode: Auto, Thresholds: limitsForTest(), PEs: []PE{{Name: "pe1", Poll: time.Second}}}
 		m, err := New(cfg, map[string]Conn{"pe1": {Driver: n.pes["pe1"]}}, n.edge, nil, zaptest.NewLogger(t))
 		if err != nil {
 			t.Fatal(err)

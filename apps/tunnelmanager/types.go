@@ -53,6 +53,9 @@ type PE struct {
 	Steer Steer
 	// Poll is how often its state is read, TEDPoll its TED at most.
 	Poll, TEDPoll time.Duration
+	// Limit bounds each Apply and each State of its driver, TEDLimit each reading of
+	// its TED: for a PE that comes to no end, since drivers bound their requests.
+	Limit, TEDLimit time.Duration
 }
 
 // Policy is what connections that match are to be given.

@@ -3,6 +3,7 @@ package tunnelmanager
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"mpbox/pe-drivers/driver"
@@ -42,40 +43,52 @@ type opError struct {
 // worker is the one goroutine that speaks to a PE: it polls, and it carries out
 // the operations that it is handed, reading back after each visit.
 type worker struct {
-	pe      PE
-	conn    Conn
-	timeout time.Duration
-	ops     chan []driver.Op // the manager sends when the worker is idle
-	poll    chan struct{}    // one slot: read now
-	report  chan<- peReport
-	tedRead time.Time
+	pe     PE
+	conn   Conn
+	ops    chan []driver.Op // the manager sends when the worker is idle
+	poll   chan struct{}    // one slot: read now
+	report chan<- peReport
+
+	tedBegan time.Time
+	// late has one slot, for a TED that the visit which asked for it did not wait for;
+	// until it comes, no other is asked for.
+	late    chan tedReading
+	waiting bool
+	reader  sync.WaitGroup // of late
 }
 
-func newWorker(pe PE, conn Conn, timeout time.Duration, report chan<- peReport) *worker {
-	return &worker{pe: pe, conn: conn, timeout: timeout, ops: make(chan []driver.Op, 1), poll: make(chan struct{}, 1), report: report}
+// tedReading is what a reading of the TED gave.
+type tedReading struct {
+	ted *topology.TED
+	err error
+}
+
+func newWorker(pe PE, conn Conn, report chan<- peReport) *worker {
+	return &worker{pe: pe, conn: conn, ops: make(chan []driver.Op, 1), poll: make(chan struct{}, 1), late: make(chan tedReading, 1), report: report}
 }
 
 func (w *worker) run(ctx context.Context) error {
 	defer func() {
+		w.reader.Wait()
 		w.conn.Driver.Close()
-		if c, ok := w.conn.Topology.(interface{ Close() error }); ok && w.conn.Topology != any(w.conn.Driver) {
+		if c, ok := w.conn.Topology.(interface{ Close() error }); ok && !w.oneSession() {
 			c.Close()
 		}
 	}()
 	tick := time.NewTicker(w.pe.Poll)
 	defer tick.Stop()
 	for {
-		var r peReport
+		r := peReport{pe: w.pe.Name}
 		select {
 		case <-ctx.Done():
 			return nil
-		case ops := <-w.ops:
-			r = w.visit(ctx, ops)
+		case r.ops = <-w.ops:
+		case t := <-w.late:
+			w.took(&r, t)
 		case <-tick.C:
-			r = w.visit(ctx, nil)
 		case <-w.poll:
-			r = w.visit(ctx, nil)
 		}
+		w.visit(ctx, &r)
 		select {
 		case w.report <- r:
 		case <-ctx.Done():
@@ -84,32 +97,64 @@ func (w *worker) run(ctx context.Context) error {
 	}
 }
 
-// visit applies ops, if any, and reads the PE.
-func (w *worker) visit(ctx context.Context, ops []driver.Op) peReport {
-	r := peReport{pe: w.pe.Name, ops: ops}
-	if len(ops) > 0 {
-		w.apply(ctx, &r)
+// oneSession tells that the TED is read by the driver itself.
+func (w *worker) oneSession() bool { return w.conn.Topology == any(w.conn.Driver) }
+
+// visit applies the operations, if any, and reads the PE.
+func (w *worker) visit(ctx context.Context, r *peReport) {
+	if len(r.ops) > 0 {
+		w.apply(ctx, r)
 	}
-	rctx, cancel := context.WithTimeout(ctx, w.timeout)
-	defer cancel()
 	// The TED first: a path that failed is known to have failed when the LSP that
 	// left it is seen on another.
-	if now := time.Now(); w.conn.Topology != nil && now.Sub(w.tedRead) >= w.pe.TEDPoll {
-		w.tedRead = now
-		r.ted, r.tedErr = w.conn.Topology.Topology(rctx)
-		r.tedRead = true
+	if w.conn.Topology != nil && !w.waiting && time.Since(w.tedBegan) >= w.pe.TEDPoll {
+		w.readTED(ctx, r)
 	}
-	r.state, r.err = w.conn.Driver.State(rctx)
-	return r
+	ctx, cancel := context.WithTimeout(ctx, w.pe.Limit)
+	defer cancel()
+	r.state, r.err = w.conn.Driver.State(ctx)
+}
+
+// tedPatience is how long the state is not read for the TED's sake, where that comes
+// over a session of its own.
+const tedPatience = time.Second
+
+// readTED reads the TED; one that takes long is left to a later report.
+func (w *worker) readTED(ctx context.Context, r *peReport) {
+	w.tedBegan, w.waiting = time.Now(), true
+	read := func() {
+		ctx, cancel := context.WithTimeout(ctx, w.pe.TEDLimit)
+		defer cancel()
+		ted, err := w.conn.Topology.Topology(ctx)
+		w.late <- tedReading{ted, err}
+	}
+	if w.oneSession() {
+		read()
+	} else {
+		w.reader.Go(read)
+	}
+	select {
+	case t := <-w.late:
+		w.took(r, t)
+	case <-time.After(tedPatience):
+	case <-ctx.Done():
+	}
+}
+
+func (w *worker) took(r *peReport, t tedReading) {
+	r.ted, r.tedErr, r.tedRead, w.waiting = t.ted, t.err, true, false
 }
 
 // apply hands the operations over. All at once first: an atomic driver commits
 // them together. When one of them is refused, each is tried alone, so that one
 // refused row does not hold up the others.
 func (w *worker) apply(ctx context.Context, r *peReport) {
-	actx, cancel := context.WithTimeout(ctx, w.timeout)
-	defer cancel()
-	err := w.conn.Driver.Apply(actx, r.ops...)
+	apply := func(ops ...driver.Op) error {
+		ctx, cancel := context.WithTimeout(ctx, w.pe.Limit)
+		defer cancel()
+		return w.conn.Driver.Apply(ctx, ops...)
+	}
+	err := apply(r.ops...)
 	if err == nil {
 		r.done = r.ops
 		return
@@ -119,7 +164,7 @@ func (w *worker) apply(ctx context.Context, r *peReport) {
 		return
 	}
 	for _, op := range r.ops {
-		err := w.conn.Driver.Apply(actx, op)
+		err := apply(op)
 		if err == nil {
 			r.done = append(r.done, op)
 			continue
