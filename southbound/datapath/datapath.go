@@ -46,7 +46,8 @@ type Datapath struct {
 	state      State
 	reason     string
 	since      time.Time
-	conn       *conn // nil when disconnected
+	conn       *conn                 // nil when disconnected
+	asked      map[uint64]*edgeEntry // edge rules that are not declared yet; nil if none
 	dialect    Dialect
 	generation uint8
 	metered    bool
@@ -89,13 +90,14 @@ type conn struct {
 	worker  sync.WaitGroup
 	changed chan struct{} // one slot: ports changed
 	resync  chan struct{} // one slot: the tables are not what they should be
+	late    chan struct{} // one slot: edge rules were asked for that could not be declared
 	synced  atomic.Bool
 }
 
 // connect takes a new session over.
 func (d *Datapath) connect(s *openflow.Session) openflow.Handler {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &conn{d: d, s: s, cancel: cancel, changed: make(chan struct{}, 1), resync: make(chan struct{}, 1)}
+	c := &conn{d: d, s: s, cancel: cancel, changed: make(chan struct{}, 1), resync: make(chan struct{}, 1), late: make(chan struct{}, 1)}
 	s.Value = d
 	d.mu.Lock()
 	old := d.conn
@@ -263,6 +265,8 @@ func (c *conn) work(ctx context.Context) {
 			err = c.showLinks(ctx)
 		case <-c.resync:
 			err = c.sync(ctx)
+		case <-c.late:
+			c.declareLate(ctx)
 		case <-timer.C:
 			if c.synced.Load() {
 				err = c.audit(ctx)

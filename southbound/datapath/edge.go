@@ -212,15 +212,45 @@ func (d *Datapath) countEdge() {
 	d.intended, d.installed = d.infra+rules, d.infra+installed
 }
 
+// setEdgeRules declares rules, or leaves them to the session's worker while something
+// else changes or reads the switch: that can take a minute.
 func (d *Datapath) setEdgeRules(ctx context.Context, rules []EdgeRule) error {
 	want, err := edgeFlows(rules)
 	if err != nil {
 		return err
 	}
-	d.write.Lock()
+	d.mu.Lock()
+	d.asked = want
+	c := d.conn
+	d.mu.Unlock()
+	if !d.write.TryLock() {
+		if c != nil {
+			signal(c.late)
+		}
+		return ErrNotConnected
+	}
 	defer d.write.Unlock()
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("wait for another change: %w", err) // nothing is done yet
+	return d.declare(ctx)
+}
+
+// declareLate declares what was asked for while the switch was being changed.
+func (c *conn) declareLate(ctx context.Context) {
+	c.d.write.Lock()
+	defer c.d.write.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, c.d.r.cfg.RequestTimeout)
+	defer cancel()
+	_ = c.d.declare(ctx) // counted; who asks again is told
+}
+
+// declare makes the rules that were asked for last the declared ones. The caller holds
+// the write lock.
+func (d *Datapath) declare(ctx context.Context) error {
+	d.mu.Lock()
+	want := d.asked
+	d.asked = nil
+	d.mu.Unlock()
+	if want == nil {
+		return nil
 	}
 	t := &d.edge
 	t.forgetEnded()

@@ -19,8 +19,8 @@ var (
 	// ErrUnknownDatapath: no bridge of the configuration has this dpid.
 	ErrUnknownDatapath = errors.New("datapath is not in the configuration: add it under bridges, or set openflow.unknown_datapaths to observe")
 	// ErrNotConnected: what was asked for is remembered, and installed when the
-	// bridge connects.
-	ErrNotConnected = errors.New("datapath is not connected")
+	// bridge has connected and its tables are in order.
+	ErrNotConnected = errors.New("datapath is not connected, or its tables are being put in order")
 	// ErrObserved: the datapath is only listened to.
 	ErrObserved = errors.New("datapath is observed only: nothing is installed on it")
 )
@@ -210,9 +210,10 @@ func (r *Registry) find(dpid uint64) (*Datapath, error) {
 // SetEdgeRules declares all edge rules of a datapath: those that are missing are
 // installed, changed ones replaced in place, others removed. It returns when the
 // switch has done so (barrier). The error names each rule that the switch refused;
-// the others are in force. Without a connection the rules are remembered, and
-// the error is ErrNotConnected. A rule that ended (EdgeRuleEnded) is no longer
-// declared: it is not installed again after a reconnect.
+// the others are in force. Without a connection, or while the tables are read back or
+// put in order, the rules are remembered, and the error is ErrNotConnected. A rule that
+// ended (EdgeRuleEnded) is no longer declared: it is not installed again after a
+// reconnect.
 func (r *Registry) SetEdgeRules(ctx context.Context, dpid uint64, rules []EdgeRule) error {
 	d, err := r.find(dpid)
 	if err != nil {

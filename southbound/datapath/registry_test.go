@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -279,6 +280,77 @@ func TestEdgeRulesAreDiffed(t *testing.T) {
 		if len(gens) != 1 || gens[1] {
 			t.Errorf("generations %v, want one new", gens)
 		}
+		leave()
+	})
+}
+
+// Who asks for edge rules does not wait for a sync or an audit, however slow the
+// switch; they are declared when that is over, without being asked for again.
+func TestEdgeRulesDoNotWaitForASync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newRegistry(t, Config{})
+		var gate atomic.Pointer[chan struct{}]
+		shut := func() (open func()) {
+			c := make(chan struct{})
+			gate.Store(&c)
+			return func() { gate.Store(nil); close(c) }
+		}
+		f := &fakeSwitch{refuse: func(typ byte, b []byte) (uint16, uint16, bool) {
+			if c := gate.Load(); c != nil && typ == 18 && b[1] == 1 { // the flows are asked for
+				<-*c
+			}
+			return 0, 0, false
+		}}
+		ask := func(ids ...uint64) {
+			t.Helper()
+			var rules []EdgeRule
+			for _, id := range ids {
+				rules = append(rules, edge(id, 1000+uint16(id), Count))
+			}
+			began := time.Now()
+			if err := r.SetEdgeRules(t.Context(), 1, rules); !errors.Is(err, ErrNotConnected) || time.Since(began) > 0 {
+				t.Errorf("%v after %s", err, time.Since(began))
+			}
+		}
+		want := func(ports ...uint16) {
+			t.Helper()
+			synctest.Wait()
+			var got []uint16
+			for _, fl := range f.list() {
+				if h, ok := r.known[1].edge.lookup(fl.Cookie); ok && kindOf(fl.Cookie) == kindEdge && h.id+1000 == uint64(fl.Match.Src.Port()) {
+					got = append(got, fl.Match.Src.Port())
+				}
+			}
+			if slices.Sort(got); !slices.Equal(got, ports) {
+				t.Errorf("rules of ports %v, want %v", got, ports)
+			}
+		}
+		open := shut()
+		leave := join(t, r, f)
+		synctest.Wait() // in its first sync
+		ask(1, 2)
+		ask(1, 3) // takes the place of what nobody came to
+		open()
+		want(1001, 1003)
+
+		open = shut()
+		time.Sleep(auditInterval + time.Second)
+		ask(3, 4)
+		open()
+		want(1003, 1004)
+
+		// One session ends in a sync; the next one finds what was asked for meanwhile.
+		open = shut()
+		signal(r.known[1].conn.resync)
+		synctest.Wait()
+		ask(5)
+		left := make(chan struct{})
+		go func() { leave(); close(left) }()
+		synctest.Wait()
+		open()
+		<-left
+		leave = join(t, r, f)
+		want(1005)
 		leave()
 	})
 }

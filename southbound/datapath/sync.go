@@ -22,6 +22,9 @@ func (c *conn) sync(ctx context.Context) error {
 	d := c.d
 	d.write.Lock()
 	defer d.write.Unlock()
+	if !c.synced.Load() {
+		_ = d.declare(ctx) // only remembered; may have been asked for before this session
+	}
 	d.edge.forgetEnded()
 	ctx, cancel := context.WithTimeout(ctx, 6*d.r.cfg.RequestTimeout)
 	defer cancel()
