@@ -9,6 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"mpbox/apps/detector"
 	"mpbox/apps/tunnelmanager"
 	"mpbox/southbound/datapath"
 )
@@ -55,33 +58,24 @@ func (e *edge) SetRules(ctx context.Context, rules []tunnelmanager.EdgeRule) err
 	e.mu.Lock()
 	e.rules = declared
 	e.mu.Unlock()
-	var errs []error
-	for _, dpid := range sortedKeys(byBridge) {
-		err := e.registry.SetEdgeRules(ctx, dpid, byBridge[dpid])
-		if err != nil && !errors.Is(err, datapath.ErrNotConnected) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
+	return eachBridge(sortedKeys(byBridge), func(dpid uint64) error {
+		return e.registry.SetEdgeRules(ctx, dpid, byBridge[dpid])
+	})
 }
 
 // Rules reads the rules of the bridges that are connected.
 func (e *edge) Rules(ctx context.Context) (tunnelmanager.EdgeState, error) {
 	s := tunnelmanager.EdgeState{Rules: map[uint64]tunnelmanager.EdgeRule{}, Attachments: map[string]bool{}}
-	var errs []error
-	for _, dpid := range sortedKeys(e.places.byDatapath) {
+	var mu sync.Mutex // guards s.Rules and answered
+	answered := map[uint64]bool{}
+	err := eachBridge(sortedKeys(e.places.byDatapath), func(dpid uint64) error {
 		installed, err := e.registry.InstalledEdgeRules(ctx, dpid)
 		if err != nil {
-			if !errors.Is(err, datapath.ErrNotConnected) {
-				errs = append(errs, err)
-			}
-			continue
+			return err
 		}
-		for name, a := range e.places.attachments {
-			if a.dpid == dpid {
-				s.Attachments[name] = true
-			}
-		}
+		mu.Lock()
+		defer mu.Unlock()
+		answered[dpid] = true
 		for _, i := range installed {
 			r := tunnelmanager.EdgeRule{Src: i.Src, Dst: i.Dst}
 			r.Attachment, r.FromPE = e.places.at(dpid, i.InPort, i.VLAN)
@@ -89,8 +83,32 @@ func (e *edge) Rules(ctx context.Context) (tunnelmanager.EdgeState, error) {
 			r.ID = r.Key()
 			s.Rules[r.ID] = r
 		}
+		return nil
+	})
+	for name, a := range e.places.attachments {
+		if answered[a.dpid] {
+			s.Attachments[name] = true
+		}
 	}
-	return s, errors.Join(errs...)
+	return s, err
+}
+
+// eachBridge calls f for the bridges side by side, so that none waits for a slow one.
+// A bridge that is not connected is no error.
+func eachBridge(dpids []uint64, f func(dpid uint64) error) error {
+	errs := make([]error, len(dpids))
+	var g errgroup.Group
+	g.SetLimit(64)
+	for i, dpid := range dpids {
+		g.Go(func() error {
+			if err := f(dpid); !errors.Is(err, datapath.ErrNotConnected) {
+				errs[i] = err
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // in errs
+	return errors.Join(errs...)
 }
 
 // rule gives a declared rule by its number.
@@ -101,14 +119,22 @@ func (e *edge) rule(id uint64) (tunnelmanager.EdgeRule, bool) {
 	return r, ok
 }
 
-// at finds the attachment of a port and its VLAN tags, and whether the port is
+// at finds the attachment of a port and just these VLAN tags, and whether the port is
 // the PE's.
 func (p *places) at(dpid uint64, port uint32, vlan []uint16) (name string, fromPE bool) {
-	for _, name := range sortedKeys(p.attachments) {
-		a := p.attachments[name]
-		if a.dpid == dpid && slices.Equal(a.VLAN, vlan) && (port == a.CEPort || port == a.PEPort) {
-			return name, port == a.PEPort
+	on := p.byDatapath[dpid][port]
+	if on == nil {
+		return "", false
+	}
+	id := on.untagged
+	if len(vlan) > 0 {
+		var tags [2]uint16
+		copy(tags[:], vlan)
+		var ok bool
+		if id, ok = on.tagged[tags]; !ok {
+			return "", false
 		}
 	}
-	return "", false
+	pl := p.place(id)
+	return pl.Attachment, pl.Side == detector.PE
 }

@@ -59,6 +59,37 @@ func TestPlaceOfAPacketIsPortAndTags(t *testing.T) {
 	}
 }
 
+// A rule that a switch holds is at the attachment of just its tags, or at none.
+func TestAttachmentOfARuleIsPortAndJustItsTags(t *testing.T) {
+	p := testPlaces()
+	for _, tc := range []struct {
+		dpid   uint64
+		port   uint32
+		tags   []uint16
+		want   string
+		fromPE bool
+	}{
+		{1, 1, nil, "plain", false},
+		{1, 2, nil, "plain", true},
+		{1, 2, []uint16{100}, "tagged", true},
+		{1, 1, []uint16{100, 7}, "qinq", false},
+		{1, 1, []uint16{100, 8}, "", false},
+		{1, 1, []uint16{9}, "", false},
+		{1, 3, nil, "", false},
+		{2, 1, nil, "", false},
+	} {
+		if got, fromPE := p.at(tc.dpid, tc.port, tc.tags); got != tc.want || fromPE != tc.fromPE {
+			t.Errorf("dpid %d port %d tags %v: %q %v, want %q %v", tc.dpid, tc.port, tc.tags, got, fromPE, tc.want, tc.fromPE)
+		}
+	}
+	tagged := portPlaces{}
+	tagged.set(1, [2]uint16{5}, 0)
+	p.byDatapath[7] = tagged
+	if got, _ := p.at(7, 1, nil); got != "" {
+		t.Errorf("untagged where all are tagged: %q", got)
+	}
+}
+
 func TestEgressByLongestPrefixOfTheScope(t *testing.T) {
 	p := testPlaces()
 	for _, tc := range []struct{ scope, addr, want string }{
