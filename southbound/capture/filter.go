@@ -17,8 +17,9 @@ type FilterOptions struct {
 
 // Filter gives a classic BPF program that lets TCP packets with SYN, FIN or RST
 // through (and third ACKs, by option), behind up to three VLAN tags, PPPoE or six
-// MPLS labels, IPv4 with options or IPv6. An IPv6 packet with extension headers
-// passes whole: there are few, and a filter has no loops to follow them.
+// MPLS labels, IPv4 with options or IPv6. An IPv6 packet with extension headers, or
+// IPv4 with an Authentication Header, passes whole: there are few, and a filter has
+// no loops to follow them.
 func Filter(o FilterOptions) ([]bpf.RawInstruction, error) {
 	a := &assembler{labels: map[string]int{}}
 	a.add(bpf.LoadConstant{Dst: bpf.RegX, Val: 0})
@@ -153,6 +154,7 @@ func (a *assembler) network() {
 	a.jump("tcp")
 	a.label("ipv4")
 	a.load(14+9, 1)
+	a.when(bpf.JumpEqual, 51, "accept")
 	a.unless(bpf.JumpEqual, 6, "drop")
 	a.load(14+6, 2)
 	a.when(bpf.JumpBitsSet, 0x1fff, "drop") // a later fragment

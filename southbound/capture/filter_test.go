@@ -114,6 +114,20 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+func TestFilterIsNoObstacleToAuthenticationHeaders(t *testing.T) {
+	tcp := frametest.Segment{Src: v4a, Dst: v4b, Flags: frametest.SYN, Options: frametest.CapableSYN(1, 0)}.TCP()
+	ah := cat([]byte{6, 4}, make([]byte, 22), tcp)
+	for name, frame := range map[string][]byte{
+		"IPv4": cat(frametest.MAC(0x0800), frametest.IPv4(v4a.Addr(), v4b.Addr(), 51, nil, 0, len(ah)), ah),
+		"IPv6": cat(frametest.MAC(0x86dd), frametest.IPv6(v6a.Addr(), v6b.Addr(), 51, len(ah)), ah),
+	} {
+		var v packet.View
+		if v.Parse(frame) != packet.TCP || !vm(t, FilterOptions{})(frame) {
+			t.Errorf("%s: a handshake is dropped", name)
+		}
+	}
+}
+
 // TestFilterAgainstView: what the packet view takes for a handshake passes the
 // filter, also when bits are wrong; and nothing passes without a reason.
 func TestFilterAgainstView(t *testing.T) {

@@ -35,7 +35,7 @@ func (v *View) ipv4(b []byte) Verdict {
 		return Malformed
 	}
 	v.Addrs = b[12:20:20]
-	if !v.IsTCP {
+	if !v.IsTCP && b[9] != protoAH {
 		return Other
 	}
 	frag := be16(b[6:])
@@ -48,6 +48,9 @@ func (v *View) ipv4(b []byte) Verdict {
 	seg := b[hl:]
 	if total < len(b) {
 		seg = b[hl:total]
+	}
+	if !v.IsTCP {
+		return v.extensions(protoAH, seg, total-hl, frag&0x2000 != 0)
 	}
 	return tiny(v.tcp(seg, total-hl), frag&0x2000 != 0)
 }
@@ -73,13 +76,18 @@ func (v *View) ipv6(b []byte) Verdict {
 	next := b[6]
 	rest := int(be16(b[4:])) // bytes after the fixed header, as announced
 	b = b[40:]
-	fragmented := false
 	if rest == 0 {
 		rest = len(b) // a jumbogram (RFC 2675), or segmentation offload
 	}
 	if len(b) > rest {
 		b = b[:rest]
 	}
+	return v.extensions(next, b, rest, false)
+}
+
+// extensions reads what is under an IP header: the header next and those behind it,
+// of IPv4 an Authentication Header (RFC 4302). b is what was captured of rest bytes.
+func (v *View) extensions(next uint8, b []byte, rest int, fragmented bool) Verdict {
 	for range maxExtensions {
 		var n int
 		switch next {

@@ -164,6 +164,7 @@ const (
 	LinkRaw      Link = 101 // raw IP
 	LinkLoop     Link = 108 // OpenBSD loopback
 	LinkSLL      Link = 113 // Linux cooked
+	LinkPPPDir   Link = 204 // PPP behind a byte that tells the direction
 	LinkIPv4     Link = 228 //
 	LinkIPv6     Link = 229 //
 	LinkSLL2     Link = 276 // Linux cooked, version 2
@@ -173,7 +174,7 @@ const (
 func (l Link) Known() bool {
 	switch l {
 	case LinkNull, LinkEthernet, LinkPPP, LinkRawBSD, LinkRawOBSD, LinkPPPHDLC, LinkPPPoE, LinkRaw,
-		LinkLoop, LinkSLL, LinkIPv4, LinkIPv6, LinkSLL2:
+		LinkLoop, LinkSLL, LinkPPPDir, LinkIPv4, LinkIPv6, LinkSLL2:
 		return true
 	}
 	return false
@@ -201,6 +202,11 @@ func (v *View) ParseLink(l Link, b []byte) Verdict {
 		return v.rawIP(b)
 	case LinkPPP, LinkPPPHDLC:
 		return v.ppp(b)
+	case LinkPPPDir:
+		if len(b) == 0 {
+			return Truncated
+		}
+		return v.ppp(b[1:])
 	case LinkPPPoE:
 		return v.payload(typePPPoE, b)
 	case LinkNull, LinkLoop:

@@ -113,6 +113,13 @@ func TestLayers(t *testing.T) {
 		{"IPv4 first fragment", ip4(6, nil, 0x2000, tcp4), TCP},
 		{"IPv4 first fragment without a whole header", ip4(6, nil, 0x2000, tcp4[:16]), Fragment},
 		{"IPv4 later fragment", ip4(6, nil, 3, tcp4), Fragment},
+		{"IPv4 authentication header", ip4(51, nil, 0, cat([]byte{6, 4}, make([]byte, 22), tcp4)), TCP},
+		{"IPv4 authentication header, first fragment", ip4(51, nil, 0x2000, cat([]byte{6, 4}, make([]byte, 22), tcp4)), TCP},
+		{"IPv4 authentication header, first fragment without a whole TCP header", ip4(51, nil, 0x2000, cat([]byte{6, 4}, make([]byte, 22), tcp4[:16])), Fragment},
+		{"IPv4 authentication header, later fragment", ip4(51, nil, 3, tcp4), Fragment},
+		{"IPv4 authentication header over the end", ip4(51, nil, 0, cat([]byte{6, 40}, make([]byte, 22), tcp4)), Malformed},
+		{"IPv4 authentication header, UDP", ip4(51, nil, 0, cat([]byte{17, 4}, make([]byte, 22), tcp4)), Other},
+		{"IPv4 ESP", ip4(50, nil, 0, tcp4), Other},
 		{"IPv4 header length 4", set(s4.Ethernet(), 14, 0x41), Malformed},
 		{"IPv4 wrong version", set(s4.Ethernet(), 14, 0x65), Malformed},
 		{"IPv4 total length below header", set(s4.Ethernet(), 16, 0, 19), Malformed},
@@ -221,6 +228,7 @@ func TestLinks(t *testing.T) {
 		{"PPP MPLS", LinkPPP, cat([]byte{0xff, 3, 0x02, 0x81, 0, 1, 1, 64}, ip4), TCP},
 		{"PPP LCP", LinkPPP, cat([]byte{0xff, 3, 0xc0, 0x21}, ip4), Other},
 		{"PPP in HDLC", LinkPPPHDLC, cat([]byte{0xff, 3, 0, 0x21}, ip4), TCP},
+		{"PPP with direction", LinkPPPDir, cat([]byte{1, 0xff, 3, 0, 0x21}, ip4), TCP},
 		{"PPPoE session", LinkPPPoE, cat([]byte{0x11, 0, 0, 1, 0, 40, 0, 0x21}, ip4), TCP},
 		{"BSD loopback", LinkNull, cat([]byte{2, 0, 0, 0}, ip4), TCP},
 		{"OpenBSD loopback", LinkLoop, cat([]byte{0, 0, 0, 24}, ip6), TCP},
@@ -248,10 +256,13 @@ func TestLinks(t *testing.T) {
 
 func FuzzView(f *testing.F) {
 	f.Add(uint16(1), golden)
-	for _, l := range []Link{LinkNull, LinkEthernet, LinkPPP, LinkRaw, LinkSLL, LinkSLL2, LinkPPPoE} {
+	for _, l := range []Link{LinkNull, LinkEthernet, LinkPPP, LinkRaw, LinkSLL, LinkSLL2, LinkPPPoE, LinkPPPDir} {
 		f.Add(uint16(l), seg(v4a, v4b).IP())
 		f.Add(uint16(l), seg(v6a, v6b).Ethernet())
 	}
+	s := seg(v4a, v4b)
+	tcp := s.TCP()
+	f.Add(uint16(LinkIPv4), cat(frametest.IPv4(v4a.Addr(), v4b.Addr(), 51, nil, 0, 24+len(tcp)), []byte{6, 4}, make([]byte, 22), tcp))
 	f.Fuzz(func(t *testing.T, link uint16, frame []byte) {
 		var v View
 		verdict := v.ParseLink(Link(link), frame)
