@@ -72,10 +72,10 @@ func newDetectCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "detect FILE...",
 		Short: "Find MPTCP connections and their subflows in captures",
-		Long: `Runs the detector on capture files (pcap or pcapng; Ethernet, Linux cooked, raw
-IP, PPP; VLAN, QinQ, MPLS, IPv4, IPv6; ERSPAN). Each file is one vantage point, named by
-its base name without extension; packets of all the files are merged by time.
-The file name - reads standard input.
+		Long: `Runs the detector on capture files (pcap or pcapng, also gzipped; Ethernet, Linux
+cooked, raw IP, PPP; VLAN, QinQ, MPLS, IPv4, IPv6; ERSPAN). Each file is one vantage
+point, named by its base name without extension; packets of all the files are merged
+by time. The file name - reads standard input.
 
 A connection is listed when its server's key was seen. Joins whose token belongs
 to no such connection are listed as orphans.`,

@@ -2,25 +2,22 @@ package capture
 
 import (
 	"bufio"
-	"container/heap"
+	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
 
 	"mpbox/southbound/packet"
 )
 
 // Packet is a frame from a file.
 type Packet struct {
-	At   int64 // unix ns
+	At   int64 // unix ns, never below 0
 	Link packet.Link
 	// Data is good until the file's next packet is read.
 	Data []byte
@@ -41,15 +38,19 @@ func (e *FileError) Unwrap() error { return e.Err }
 // ErrNoCapture is given for a file that is neither pcap nor pcapng.
 var ErrNoCapture = errors.New("no capture file: want pcap or pcapng")
 
-// File reads a capture file, pcap (also gzipped) or pcapng.
+// File reads a capture file, pcap or pcapng, also gzipped.
 type File struct {
 	// Name of the vantage point: the file's base name without extension.
 	Name   string
 	path   string
 	closer io.Closer
-	next   func() ([]byte, gopacket.CaptureInfo, error)
-	link   func(*gopacket.CaptureInfo) packet.Link
+	next   func(room) (Packet, error)
+	room   room
+	n      int // packets read
 }
+
+// room gives n bytes for a packet's data.
+type room func(n int) []byte
 
 // Open opens a capture file.
 func Open(path string) (*File, error) {
@@ -70,58 +71,55 @@ func Open(path string) (*File, error) {
 func NewFile(path string, r io.Reader) (*File, error) {
 	base := filepath.Base(path)
 	c := &File{Name: strings.TrimSuffix(base, filepath.Ext(base)), path: path}
-	br := bufio.NewReaderSize(r, 1<<16)
-	magic, err := br.Peek(4)
+	next, err := newFormat(r)
 	if err != nil {
-		return nil, &FileError{path, ErrNoCapture}
+		return nil, &FileError{path, err}
 	}
-	const sectionHeader = 0x0a0d0d0a // pcapng, RFC draft-ietf-opsawg-pcapng section 4.1
-	if binary.BigEndian.Uint32(magic) == sectionHeader {
-		ng, err := pcapgo.NewNgReader(br, pcapgo.NgReaderOptions{WantMixedLinkType: true, SkipUnknownVersion: true})
-		if err != nil {
-			return nil, &FileError{path, fmt.Errorf("%w (%w)", ErrNoCapture, err)}
-		}
-		c.next = ng.ZeroCopyReadPacketData
-		c.link = ngLink
-		return c, nil
+	c.next = next
+	var buf []byte
+	c.room = func(n int) []byte {
+		buf = slices.Grow(buf[:0], n)
+		return buf[:n]
 	}
-	p, err := pcapgo.NewReader(br)
-	if err != nil {
-		return nil, &FileError{path, fmt.Errorf("%w (%w)", ErrNoCapture, err)}
-	}
-	link := packet.Link(p.LinkType())
-	if !link.Known() {
-		return nil, &FileError{path, fmt.Errorf("link type %d is not supported: capture on an Ethernet, Linux cooked, raw IP or PPP interface", link)}
-	}
-	c.next = p.ZeroCopyReadPacketData
-	c.link = func(*gopacket.CaptureInfo) packet.Link { return link }
 	return c, nil
 }
 
-// ngLink finds the link type of a packet's interface.
-func ngLink(ci *gopacket.CaptureInfo) packet.Link {
-	for _, a := range ci.AncillaryData {
-		if l, ok := a.(layers.LinkType); ok {
-			return packet.Link(l)
+func newFormat(r io.Reader) (func(room) (Packet, error), error) {
+	br := bufio.NewReaderSize(r, bufferSize)
+	magic, err := br.Peek(4)
+	if err == nil && magic[0] == 0x1f && magic[1] == 0x8b { // RFC 1952 section 2.3.1
+		var z *gzip.Reader
+		if z, err = gzip.NewReader(br); err == nil {
+			br = bufio.NewReaderSize(z, bufferSize)
+			magic, err = br.Peek(4)
 		}
 	}
-	return packet.LinkEthernet
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, ErrNoCapture
+	case err != nil:
+		return nil, fmt.Errorf("%w (%w)", ErrNoCapture, err)
+	case binary.BigEndian.Uint32(magic) == ngSection:
+		return newNg(br)
+	default:
+		return newPcap(br)
+	}
 }
 
 // Next gives the next packet; io.EOF at the end. Any other error is a *FileError,
 // and the end as well: what was read before it is good.
 func (c *File) Next() (Packet, error) {
-	data, ci, err := c.next()
+	p, err := c.next(c.room)
 	switch {
 	case err == nil:
-		return Packet{At: ci.Timestamp.UnixNano(), Link: c.link(&ci), Data: data}, nil
+		c.n++
+		return p, nil
 	case errors.Is(err, io.EOF):
 		return Packet{}, io.EOF
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return Packet{}, &FileError{c.path, errors.New("the file ends in the middle of a packet")}
-	default:
-		return Packet{}, &FileError{c.path, err}
+		err = errors.New("the file ends in the middle of a packet")
 	}
+	return Packet{}, &FileError{c.path, fmt.Errorf("at packet %d: %w", c.n+1, err)}
 }
 
 // Close closes the file that Open opened.
@@ -132,87 +130,45 @@ func (c *File) Close() error {
 	return c.closer.Close()
 }
 
-// Merge gives the packets of several files in the order of their times.
-type Merge struct {
-	files []*File
-	heads []head
-	begun bool
-	// Errors of files that could not be read to their end.
-	Errors []error
+const (
+	// bufferSize holds the longest option of pcapng.
+	bufferSize = 1 << 16
+	// maxPacket bounds what a file can make us allocate. tcpdump captures 256 KiB at most.
+	maxPacket = 1 << 20
+)
+
+// damaged is the error for a file that contradicts itself.
+func damaged(format string, a ...any) error {
+	return fmt.Errorf(format+": the file is damaged, copy or capture it anew", a...)
 }
 
-type head struct {
-	p    Packet
-	file int
-}
-
-// NewMerge merges files; Packet.File counts them from 0.
-func NewMerge(files ...*File) *Merge { return &Merge{files: files} }
-
-// Next gives the next packet; io.EOF at the end of all files, the only error.
-func (m *Merge) Next() (Packet, error) {
-	if !m.begun {
-		m.begun = true
-		for i := range m.files {
-			m.fill(i)
-		}
-		heap.Init(m)
-	} else if len(m.heads) > 0 {
-		// The packet given last is still at the front: its data was good until now.
-		i := m.heads[0].file
-		p, ok := m.read(i)
-		if ok {
-			m.heads[0].p = p
-			heap.Fix(m, 0)
-		} else {
-			heap.Pop(m)
-		}
-	}
-	if len(m.heads) == 0 {
-		return Packet{}, io.EOF
-	}
-	return m.heads[0].p, nil
-}
-
-func (m *Merge) fill(i int) {
-	if p, ok := m.read(i); ok {
-		m.heads = append(m.heads, head{p, i})
-	}
-}
-
-func (m *Merge) read(i int) (Packet, bool) {
-	p, err := m.files[i].Next()
+// take gives the next n bytes, good until r is read again; io.EOF if there are none.
+func take(r *bufio.Reader, n int) ([]byte, error) {
+	b, err := r.Peek(n)
 	if err != nil {
-		if !errors.Is(err, io.EOF) {
-			m.Errors = append(m.Errors, err)
+		if len(b) > 0 {
+			err = inside(err)
 		}
-		return Packet{}, false
+		return nil, err
 	}
-	p.File = i
-	return p, true
+	_, err = r.Discard(n)
+	return b, err
 }
 
-// Len, Less, Swap, Push and Pop are for container/heap.
-func (m *Merge) Len() int { return len(m.heads) }
-
-// Less puts the earlier packet first, of equals that of the first file.
-func (m *Merge) Less(i, j int) bool {
-	a, b := &m.heads[i], &m.heads[j]
-	if a.p.At != b.p.At {
-		return a.p.At < b.p.At
+// data reads n bytes of packet.
+func data(r *bufio.Reader, to room, n uint32) ([]byte, error) {
+	if n > maxPacket {
+		return nil, damaged("a packet of %d bytes", n)
 	}
-	return a.file < b.file
+	buf := to(int(n))
+	_, err := io.ReadFull(r, buf)
+	return buf, inside(err)
 }
 
-// Swap exchanges two heads.
-func (m *Merge) Swap(i, j int) { m.heads[i], m.heads[j] = m.heads[j], m.heads[i] }
-
-// Push is not used: every file has its place from the beginning.
-func (m *Merge) Push(x any) { m.heads = append(m.heads, x.(head)) }
-
-// Pop removes the last head.
-func (m *Merge) Pop() any {
-	h := m.heads[len(m.heads)-1]
-	m.heads = m.heads[:len(m.heads)-1]
-	return h
+// inside is an error where a file may not end.
+func inside(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
