@@ -325,7 +325,7 @@ func TestMerge(t *testing.T) {
 		return f
 	}
 	le := binary.LittleEndian
-	a := write("client.pcap", pcapFile(le, 0xa1b2c3d4, 1, synFrame, [2]uint32{10, 0}, [2]uint32{12, 0}, [2]uint32{12, 5}))
+	a := write("client.pcap", pcapFile(le, 0xa1b2c3d4, 1, synFrame, [2]uint32{12, 0}, [2]uint32{10, 0}, [2]uint32{12, 5}))
 	b := write("server.x.pcapng", pcapFile(le, 0xa1b2c3d4, 101, synFrame[14:], [2]uint32{11, 0}, [2]uint32{12, 0}, [2]uint32{13, 0})[:24+3*16+2*(len(synFrame)-14)+5])
 	c := write("empty.pcap", pcapFile(le, 0xa1b2c3d4, 1, synFrame))
 	if a.Name != "client" || b.Name != "server.x" {
@@ -377,8 +377,9 @@ func FuzzFile(f *testing.F) {
 			return
 		}
 		var v packet.View
+		m := NewMerge(c)
 		for range 1000 {
-			p, err := c.Next()
+			p, err := m.Next()
 			if err != nil {
 				return
 			}

@@ -8,7 +8,7 @@ import (
 
 // Merge gives the packets of several files in the order of their times.
 type Merge struct {
-	files []*File
+	files []*sorter
 	heads []head
 	begun bool
 	// Errors of files that could not be read to their end.
@@ -21,7 +21,13 @@ type head struct {
 }
 
 // NewMerge merges files; Packet.File counts them from 0.
-func NewMerge(files ...*File) *Merge { return &Merge{files: files} }
+func NewMerge(files ...*File) *Merge {
+	m := &Merge{}
+	for _, f := range files {
+		m.files = append(m.files, newSorter(f, waitBytes/len(files)))
+	}
+	return m
+}
 
 // Next gives the next packet; io.EOF at the end of all files, the only error.
 func (m *Merge) Next() (Packet, error) {
@@ -55,7 +61,7 @@ func (m *Merge) fill(i int) {
 }
 
 func (m *Merge) read(i int) (Packet, bool) {
-	p, err := m.files[i].Next()
+	p, err := m.files[i].next()
 	if err != nil {
 		if !errors.Is(err, io.EOF) {
 			m.Errors = append(m.Errors, err)
