@@ -30,6 +30,12 @@ func (s State) String() string {
 	return [...]string{"disconnected", "syncing", "ready", "degraded", "observed", "refused"}[s]
 }
 
+// Connected tells that there is a session.
+func (s State) Connected() bool { return s != Disconnected && s != Refused }
+
+// InOrder tells that the switch does all that it should.
+func (s State) InOrder() bool { return s == Ready || s == Observed }
+
 // Datapath is one switch of the registry. It outlives its sessions.
 type Datapath struct {
 	r        *Registry
@@ -92,6 +98,7 @@ type conn struct {
 	resync  chan struct{} // one slot: the tables are not what they should be
 	late    chan struct{} // one slot: edge rules were asked for that could not be declared
 	synced  atomic.Bool
+	claimed bool // the master's role; the worker's
 }
 
 // connect takes a new session over.
@@ -255,25 +262,26 @@ func (c *conn) work(ctx context.Context) {
 	timer := time.NewTimer(0) // the first synchronisation
 	defer timer.Stop()
 	for {
-		var err error
+		do := c.sync
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.s.Done():
 			return
 		case <-c.changed:
-			err = c.showLinks(ctx)
+			do = c.showLinks
 		case <-c.resync:
-			err = c.sync(ctx)
 		case <-c.late:
-			c.declareLate(ctx)
+			do = func(ctx context.Context) error { c.declareLate(ctx); return nil }
 		case <-timer.C:
 			if c.synced.Load() {
-				err = c.audit(ctx)
-			} else {
-				err = c.sync(ctx)
+				do = c.audit
 			}
 			timer.Reset(auditInterval)
+		}
+		err := c.claim(ctx)
+		if err == nil {
+			err = do(ctx)
 		}
 		if err == nil {
 			retry = retryFirst

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/netrack/openflow/ofp"
 	"go.uber.org/zap"
 
 	"mpbox/southbound/openflow"
@@ -28,6 +29,7 @@ type fakeSwitch struct {
 	flows map[string][]byte // table, priority, match -> body of the FLOW_MOD
 	seen  []byte            // types of messages after the handshake
 	role  uint32
+	claim uint64 // generation of the last claim, of any controller
 }
 
 var be = binary.BigEndian
@@ -82,8 +84,11 @@ func (f *fakeSwitch) handle(typ byte, xid uint32, body []byte) {
 	case 20:
 		f.msg(21, xid, nil)
 	case 24:
-		f.role = be.Uint32(body)
-		f.msg(25, xid, body)
+		// OFPCR_ROLE_NOCHANGE is 0.
+		if role, claim := be.Uint32(body), be.Uint64(body[8:]); role != 0 && claim >= f.claim {
+			f.role, f.claim = role, claim
+		}
+		f.msg(25, xid, be.AppendUint64(be.AppendUint64(nil, uint64(f.role)<<32), f.claim))
 	}
 }
 
@@ -165,7 +170,7 @@ func (f *fakeSwitch) count(typ byte) int {
 // function ends the connection and waits.
 func join(t testing.TB, r *Registry, f *fakeSwitch) func() {
 	a, b := net.Pipe()
-	f.t, f.c = t, b
+	f.t, f.c, f.role = t, b, uint32(ofp.ControllerRoleEqual)
 	if f.dpid == 0 {
 		f.dpid = 1
 	}

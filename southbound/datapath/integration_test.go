@@ -485,6 +485,59 @@ func TestIntegrationAdoption(t *testing.T) {
 	sw.Until("punt", func() bool { return c.rec.count() == 1 })
 }
 
+// Two controllers on one bridge: the one that connected first is told, and leaves the
+// bridge to the other until that is removed.
+func TestIntegrationAnotherMaster(t *testing.T) {
+	sw := ovstest.Start(t)
+	wires := sw.AddBridge("br0", 1, 4)
+	addr := "unix:" + sw.Dir + "/of"
+	two := two
+	two.Name = "br0"
+	a, b := startController(t, addr+"a", Config{Bridges: []Bridge{two}}), startController(t, addr+"b", Config{Bridges: []Bridge{two}})
+	sw.VSCtl("set-controller", "br0", addr+"a")
+	waitReady(sw, a, 1)
+	sw.VSCtl("set-controller", "br0", addr+"a", addr+"b")
+	waitReady(sw, b, 1)
+	look := func(c *controller) {
+		d := c.known[1]
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.conn != nil {
+			signal(d.conn.resync)
+		}
+	}
+	syn := func(c *controller) {
+		t.Helper()
+		f := tcpFrame{src: v4a, dst: v4b, flags: FlagSYN}.bytes()
+		wires[0].Send(f)
+		expect(t, wires[1], f)
+		sw.Until("punt", func() bool { return c.rec.count() == 1 })
+	}
+	look(a)
+	sw.Until("the first knows", func() bool { return a.status(1).State == Degraded })
+	if reason := a.status(1).Reason; !strings.Contains(reason, "get-controller br0") {
+		t.Error(reason)
+	}
+	for range 3 {
+		look(a)
+		look(b)
+	}
+	syn(b)
+	if n := a.rec.count(); n != 0 {
+		t.Errorf("%d punts to both", n)
+	}
+	if s := b.status(1); s.State != Ready {
+		t.Errorf("%s, %q", s.State, s.Reason)
+	}
+	// What the reason asks for.
+	sw.VSCtl("set-controller", "br0", addr+"a")
+	if _, err := sw.Try("ovs-appctl", "-t", sw.Dir+"/vswitchd.ctl", "bridge/reconnect", "br0"); err != nil {
+		t.Fatal(err)
+	}
+	waitReady(sw, a, 1)
+	syn(a)
+}
+
 func TestIntegrationUnknown(t *testing.T) {
 	sw := ovstest.Start(t)
 	wires := sw.AddBridge("br0", 0xbad, 2)

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/netrack/openflow/ofp"
 	"go.uber.org/goleak"
 
 	"mpbox/southbound/openflow"
@@ -455,6 +456,68 @@ func TestAudit(t *testing.T) {
 		synctest.Wait()
 		if n := len(f.list()); n != want {
 			t.Errorf("%d flows, want %d", n, want)
+		}
+	})
+}
+
+// Another controller takes the switch over: mpbox says so, and touches nothing until
+// it is master again or the switch connects again. It takes nothing back.
+func TestAnotherMaster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const flowMod, portMod = 14, 16
+		r, rec := newRegistry(t, Config{})
+		f := &fakeSwitch{claim: 1 << 62} // of a controller whose clock was ahead
+		leave := join(t, r, f)
+		role := func(now ofp.ControllerRole) (was ofp.ControllerRole) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			was, f.role = ofp.ControllerRole(f.role), uint32(now)
+			f.claim++
+			return was
+		}
+		is := func(when string, want State) {
+			t.Helper()
+			time.Sleep(auditInterval)
+			synctest.Wait()
+			if s := statusOf(t, r, 1); s.State != want || s.State.InOrder() != (want == Ready) || want == Degraded && !strings.Contains(s.Reason, "ovs-vsctl get-controller edge1") {
+				t.Errorf("%s: %s, %q; want %s", when, s.State, s.Reason, want)
+			}
+		}
+		is("connected", Ready)
+		if was := role(ofp.ControllerRoleSlave); was != ofp.ControllerRoleMaster {
+			t.Errorf("role %d, want master", was)
+		}
+		flows, ports := f.count(flowMod), f.count(portMod)
+		is("another master", Degraded)
+		if err := r.SetEdgeRules(t.Context(), 1, []EdgeRule{edge(1, 1001, Count)}); !errors.Is(err, ErrNotConnected) {
+			t.Errorf("edge rules meanwhile: %v", err)
+		}
+		f.mu.Lock()
+		f.flows = nil
+		down := make([]byte, 8+64) // PORT_STATUS: port 1 has no link
+		down[0], down[11], down[8+39] = 2, 1, 1
+		f.msg(12, 0, down)
+		f.mu.Unlock()
+		time.Sleep(time.Hour)
+		is("for long", Degraded)
+		if n, m := f.count(flowMod)-flows, f.count(portMod)-ports; n != 0 || m != 0 {
+			t.Errorf("%d flows and %d ports changed on somebody else's switch", n, m)
+		}
+		if was := role(ofp.ControllerRoleMaster); was != ofp.ControllerRoleSlave {
+			t.Errorf("role %d, want slave", was)
+		}
+		is("master again", Ready)
+		if s := statusOf(t, r, 1); s.EdgeRules != 1 || s.Installed != len(f.list()) {
+			t.Errorf("%d edge rules; %d flows, installed %d", s.EdgeRules, len(f.list()), s.Installed)
+		}
+		role(ofp.ControllerRoleSlave)
+		is("lost again", Degraded)
+		leave()
+		leave = join(t, r, f)
+		is("connected again", Ready)
+		leave()
+		if want := []State{Syncing, Ready, Degraded, Ready, Degraded, Disconnected, Syncing, Ready, Disconnected}; !slices.Equal(rec.states, want) {
+			t.Errorf("states %v, want %v", rec.states, want)
 		}
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/netrack/openflow/ofp"
 	"go.uber.org/zap"
@@ -101,13 +100,29 @@ func (c *conn) sync(ctx context.Context) error {
 	return nil
 }
 
-// introduce claims the switch and reads what it is, and what it cannot do.
+// claim makes mpbox the master of the switch, once for each session. From then on it
+// only asks: two controllers that take the role back would do so for ever.
+func (c *conn) claim(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.d.r.cfg.RequestTimeout)
+	defer cancel()
+	role, last, err := c.s.Role(ctx, ofp.ControllerRoleNoChange, 0)
+	if err == nil && !c.claimed {
+		role, _, err = c.s.Role(ctx, ofp.ControllerRoleMaster, last+1)
+		c.claimed = err == nil
+	}
+	switch {
+	case err != nil && !onlyRefused(err, map[int]bool{}):
+		return err
+	case role == ofp.ControllerRoleSlave:
+		return fmt.Errorf("another controller is master of this bridge, mpbox sees no packets: remove it (ovs-vsctl get-controller %[1]s), then ovs-appctl bridge/reconnect %[1]s",
+			c.d.bridge.Name)
+	}
+	return nil
+}
+
+// introduce reads what the switch is, and what it cannot do.
 func (c *conn) introduce(ctx context.Context) (dialect Dialect, weak []string, err error) {
 	d := c.d
-	// A later claim wins over an earlier one, and over a controller that died.
-	if _, err := c.s.Role(ctx, ofp.ControllerRoleMaster, uint64(time.Now().UnixNano())); err != nil && !onlyRefused(err, map[int]bool{}) {
-		return dialect, nil, err
-	}
 	dialect = DialectOVS
 	features, err := c.s.MeterFeatures(ctx)
 	if err != nil {

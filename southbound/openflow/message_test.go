@@ -26,7 +26,7 @@ var sent = map[string]struct {
 	says string // a part of what ovs-ofctl prints for it
 }{
 	"role": {func(ctx context.Context, s *Session) error {
-		_, err := s.Role(ctx, ofp.ControllerRoleMaster, 0x0102030405060708)
+		_, _, err := s.Role(ctx, ofp.ControllerRoleMaster, 0x0102030405060708)
 		return err
 	}, `04 18 0018 00000000 # ROLE_REQUEST
 		00000002 00000000    # master

@@ -163,13 +163,14 @@ func (s *Session) do(ctx context.Context, want of.Type, reply func([]byte) (bool
 	}
 }
 
-// Role asks for a role (section 6.3.6). generation orders the claims of several
-// controllers; it is used with master and slave only.
-func (s *Session) Role(ctx context.Context, role ofp.ControllerRole, generation uint64) (ofp.ControllerRole, error) {
+// Role asks for a role, or with ofp.ControllerRoleNoChange which it is (section
+// 7.3.9). generation orders the claims of several controllers; it is used with master
+// and slave only. last is that of the last claim, 1<<64-1 where there was none.
+func (s *Session) Role(ctx context.Context, role ofp.ControllerRole, generation uint64) (now ofp.ControllerRole, last uint64, err error) {
 	var got ofp.RoleRequest
-	err := s.do(ctx, of.TypeRoleReply, func(b []byte) (bool, error) { return true, decode(b, &got) },
+	err = s.do(ctx, of.TypeRoleReply, func(b []byte) (bool, error) { return true, decode(b, &got) },
 		Message{Type: of.TypeRoleRequest, Body: &ofp.RoleRequest{Role: role, GenerationID: generation}, What: "role request"})
-	return got.Role, err
+	return got.Role, got.GenerationID, err
 }
 
 // Ping sends an echo request and waits for the reply: all that the switch sent
