@@ -34,8 +34,7 @@ func (n *network) Datapaths(context.Context) ([]api.Datapath, error) {
 	for _, s := range n.registry.Snapshot() {
 		d := api.Datapath{
 			DPID: datapath.DPIDString(s.DPID), Name: s.Name, Address: s.Remote, Since: s.Since, Flows: s.Installed,
-			Connected: s.State != datapath.Disconnected && s.State != datapath.Refused,
-			Ready:     s.State == datapath.Ready || s.State == datapath.Observed,
+			Connected: s.State.Connected(), Ready: s.State.InOrder(),
 			Tap: api.Tap{ThirdACK: n.cfg.Tap.ThirdACK, Punts: s.Punts, Dropped: s.Drops["meter"] + s.Drops["early"] + s.Drops["malformed"],
 				Rate: n.cfg.Tap.PuntRate, Metered: s.Metered},
 		}

@@ -48,6 +48,7 @@ var (
 	mPunts       = desc("datapath_punts_total", "Packets that a datapath sent.", "dpid")
 	mPuntDrops   = desc("datapath_dropped_total", "Punts that were not delivered, by reason.", "dpid", "reason")
 	mDPState     = desc("datapath_up", "1 while a datapath's session is up.", "dpid")
+	mDPReady     = desc("datapath_ready", "1 while a datapath's flow tables are as intended, and its packets come to this controller.", "dpid")
 	mFrames      = desc("mirror_frames_total", "Frames read from a mirror port, behind the kernel's filter.", "mirror")
 	mMirrored    = desc("mirror_handshakes_total", "Frames read from a mirror port that are SYN or SYN/ACK.", "mirror")
 	mMirrorDrops = desc("mirror_dropped_total", "Frames of a mirror port that tell nothing: dropped by the kernel for want of room, not ERSPAN, of no attachment.", "mirror", "reason")
@@ -173,7 +174,8 @@ func (m *metrics) collectDatapaths(ch chan<- prometheus.Metric) {
 		for reason, n := range s.Drops {
 			ch <- prometheus.MustNewConstMetric(mPuntDrops, prometheus.CounterValue, float64(n), dpid, reason)
 		}
-		ch <- prometheus.MustNewConstMetric(mDPState, prometheus.GaugeValue, boolGauge(s.State != datapath.Disconnected && s.State != datapath.Refused), dpid)
+		ch <- prometheus.MustNewConstMetric(mDPState, prometheus.GaugeValue, boolGauge(s.State.Connected()), dpid)
+		ch <- prometheus.MustNewConstMetric(mDPReady, prometheus.GaugeValue, boolGauge(s.State.InOrder()), dpid)
 	}
 }
 

@@ -44,7 +44,7 @@ func (s *system) Status(context.Context) (api.Status, error) {
 		o.Topology.Nodes, o.Topology.Links = len(view.TED.Nodes()), len(view.TED.Links())
 	}
 	for _, d := range s.registry.Snapshot() {
-		if d.State != datapath.Disconnected && d.State != datapath.Refused {
+		if d.State.Connected() {
 			o.Datapaths++
 		}
 	}
