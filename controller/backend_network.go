@@ -19,6 +19,7 @@ type network struct {
 	cfg      *config.Config
 	manager  *tunnelmanager.Manager
 	registry *datapath.Registry
+	bridges  *provisioner
 	mirrors  []*mirror
 	bgpls    *linkState
 }
@@ -38,9 +39,7 @@ func (n *network) Datapaths(context.Context) ([]api.Datapath, error) {
 			Tap: api.Tap{ThirdACK: n.cfg.Tap.ThirdACK, Punts: s.Punts, Dropped: s.Drops["meter"] + s.Drops["early"] + s.Drops["malformed"],
 				Rate: n.cfg.Tap.PuntRate, Metered: s.Metered},
 		}
-		if s.Reason != "" {
-			d.Error = &api.Problem{Step: s.State.String(), Detail: s.Reason, At: s.Since}
-		}
+		d.Error = datapathProblem(&s, n.bridges.problem(s.DPID))
 		if b := bridges[s.DPID]; b != nil {
 			for i := range b.Attachments {
 				d.Attachments = append(d.Attachments, attachmentView(&b.Attachments[i], &s))
@@ -49,6 +48,15 @@ func (n *network) Datapaths(context.Context) ([]api.Datapath, error) {
 		out = append(out, d)
 	}
 	return out, nil
+}
+
+// datapathProblem is what is wrong with a datapath. What kept it from being provisioned
+// says more than how its last session ended, and less than what a session lacks.
+func datapathProblem(s *datapath.Status, provision *api.Problem) *api.Problem {
+	if s.Reason == "" || provision != nil && !s.State.Connected() {
+		return provision
+	}
+	return &api.Problem{Step: s.State.String(), Detail: s.Reason, At: s.Since}
 }
 
 func (n *network) Mirrors(context.Context) ([]api.Mirror, error) {

@@ -35,6 +35,7 @@ type Controller struct {
 	mirrors  []*mirror
 	flows    *flows
 	registry *datapath.Registry
+	bridges  *provisioner
 	manager  *tunnelmanager.Manager
 	bgpls    *linkState // nil where it is not configured
 	reader   *flowReader
@@ -126,10 +127,14 @@ func (c *Controller) buildTap() error {
 		Bridges: bridges(cfg), Unknown: unknown, Handler: c.tap, Log: c.log,
 		Tap: datapath.Tap{ThirdACK: third, PuntRate: uint32(cfg.Tap.PuntRate), MaxLen: uint16(cfg.Tap.MaxLen)},
 	})
+	if err != nil {
+		return err
+	}
+	c.bridges = newProvisioner(cfg, c.registry, c.log)
 	if third == datapath.ThirdACKReactive {
 		c.tap.expect = newExpecter(c.registry, c.places, c.log)
 	}
-	return err
+	return nil
 }
 
 // edgeIdle ends a bound flow that carries nothing for so long.
@@ -175,7 +180,7 @@ func (c *Controller) buildAPI() error {
 	m := &metrics{tap: c.tap, registry: c.registry, mirrors: c.mirrors, manager: c.manager, bgpls: c.bgpls}
 	o := api.Options{
 		TokensFile: cfg.API.TokensFile, Version: c.version, Metrics: m.handler(), Log: c.log,
-		Backend: api.Backend{Flows: c.reader, Network: &network{cfg: cfg, manager: c.manager, registry: c.registry, mirrors: c.mirrors, bgpls: c.bgpls}, Plans: ctl, Control: ctl, System: c.system},
+		Backend: api.Backend{Flows: c.reader, Network: &network{cfg: cfg, manager: c.manager, registry: c.registry, bridges: c.bridges, mirrors: c.mirrors, bgpls: c.bgpls}, Plans: ctl, Control: ctl, System: c.system},
 	}
 	for _, l := range cfg.API.Listen {
 		o.Listen = append(o.Listen, string(l))
@@ -223,7 +228,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			c.system.listening.Store(true)
 		})
 	})
-	g.Go(func() error { c.provision(ctx); return nil })
+	g.Go(func() error { c.bridges.run(ctx); return nil })
 	return g.Wait()
 }
 

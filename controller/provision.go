@@ -1,12 +1,15 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	"mpbox/controller/api"
 	"mpbox/controller/config"
 	"mpbox/southbound/datapath"
 	"mpbox/southbound/ovs"
@@ -25,54 +28,114 @@ func bridges(cfg *config.Config) []datapath.Bridge {
 	return out
 }
 
-// provisionRetry is how long to wait before asking the bridges' OVSDB again.
-const provisionRetry = 5 * time.Second
+// provisionRetry is how long to wait before an OVSDB that did not answer is asked again,
+// provisionAgain before a bridge that is somebody else's too, or that does not connect,
+// is looked at again.
+const (
+	provisionRetry = 5 * time.Second
+	provisionAgain = 30 * time.Second
+)
 
-// provision makes the bridges that mpbox has access to as they should be. One that
+// provisioner makes the bridges that mpbox has access to as they should be. One that
 // cannot be reached is tried again, and holds up no other; one that is somebody
-// else's too is left alone.
-func (c *Controller) provision(ctx context.Context) {
-	specs := map[string]ovs.Spec{}
-	db := map[string]string{}
-	for i, b := range bridges(c.cfg) {
-		where := string(c.cfg.Bridges[i].OVSDB)
-		if where == "" {
-			where = string(c.cfg.OVSDB)
-		}
+// else's too is left alone until it is not any more; one that was right and has lost
+// its connection is looked at again. Its goroutine, run, owns the bridges.
+type provisioner struct {
+	bridges   []*provisioned
+	provision func(ctx context.Context, db string, s ovs.Spec) ([]ovs.Change, error)
+	datapaths func() []datapath.Status
+	log       *zap.Logger
+
+	mu       sync.Mutex
+	problems map[uint64]*api.Problem // of the last look, by dpid
+}
+
+// provisioned is a bridge with its OVSDB.
+type provisioned struct {
+	spec ovs.Spec
+	db   string
+	done bool      // it was as it should be
+	next time.Time // not to be looked at before
+}
+
+func newProvisioner(cfg *config.Config, r *datapath.Registry, log *zap.Logger) *provisioner {
+	p := &provisioner{provision: ovs.Provision, datapaths: r.Snapshot, log: log, problems: map[uint64]*api.Problem{}}
+	for i, b := range bridges(cfg) {
+		where := cmp.Or(cfg.Bridges[i].OVSDB, cfg.OVSDB)
 		if where == "" {
 			continue
 		}
-		spec := ovs.Spec{Name: b.Name, DPID: b.DPID, Controller: controllerTarget(&c.cfg.OpenFlow)}
-		for _, p := range b.Pairs() {
-			spec.Pairs = append(spec.Pairs, ovs.Pair{A: p.CEPort, B: p.PEPort, VLAN: p.VLAN})
+		network, address := where.Network()
+		spec := ovs.Spec{Name: b.Name, DPID: b.DPID, Controller: controllerTarget(&cfg.OpenFlow)}
+		for _, pair := range b.Pairs() {
+			spec.Pairs = append(spec.Pairs, ovs.Pair{A: pair.CEPort, B: pair.PEPort, VLAN: pair.VLAN})
 		}
-		specs[b.Name], db[b.Name] = spec, where
+		p.bridges = append(p.bridges, &provisioned{spec: spec, db: network + ":" + address})
 	}
-	for len(specs) > 0 {
-		for _, name := range sortedKeys(specs) {
-			changes, err := ovs.Provision(ctx, db[name], specs[name])
-			for _, ch := range changes {
-				c.log.Info("bridge provisioned", zap.String("bridge", name), zap.Stringer("change", ch))
-			}
-			if ctx.Err() != nil {
-				return
-			}
-			if err != nil {
-				c.log.Warn("bridge not provisioned", zap.String("bridge", name), zap.Error(err))
-			}
-			if err == nil || errors.Is(err, ovs.ErrForeign) {
-				delete(specs, name)
-			}
-		}
-		if len(specs) == 0 {
-			return
-		}
+	return p
+}
+
+// run provisions until ctx ends.
+func (p *provisioner) run(ctx context.Context) {
+	if len(p.bridges) == 0 {
+		return
+	}
+	tick := time.NewTicker(provisionRetry)
+	defer tick.Stop()
+	for {
+		p.look(ctx, time.Now())
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(provisionRetry):
+		case <-tick.C:
 		}
 	}
+}
+
+// look provisions the bridges whose time has come.
+func (p *provisioner) look(ctx context.Context, now time.Time) {
+	lost := map[uint64]bool{}
+	for _, s := range p.datapaths() {
+		lost[s.DPID] = s.State == datapath.Disconnected && now.Sub(s.Since) >= provisionAgain
+	}
+	for _, b := range p.bridges {
+		if now.Before(b.next) || b.done && !lost[b.spec.DPID] {
+			continue
+		}
+		changes, err := p.provision(ctx, b.db, b.spec)
+		for _, ch := range changes {
+			p.log.Info("bridge provisioned", zap.String("bridge", b.spec.Name), zap.Stringer("change", ch))
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		b.done = err == nil
+		if b.done || errors.Is(err, ovs.ErrForeign) {
+			b.next = now.Add(provisionAgain)
+		}
+		p.note(b, err, now)
+	}
+}
+
+// note keeps what is wrong with a bridge, and logs it once.
+func (p *provisioner) note(b *provisioned, err error, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.problems[b.spec.DPID]
+	switch {
+	case err == nil:
+		delete(p.problems, b.spec.DPID)
+	case was == nil || was.Detail != err.Error():
+		p.log.Warn("bridge not provisioned", zap.String("bridge", b.spec.Name), zap.Error(err))
+		p.problems[b.spec.DPID] = &api.Problem{Step: "provision", Detail: err.Error(), At: now}
+	}
+}
+
+// problem is what is wrong with a bridge; nil where nothing is, or nothing is known.
+func (p *provisioner) problem(dpid uint64) *api.Problem {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.problems[dpid]
 }
 
 // controllerTarget is the address that bridges are told to connect to, as Open

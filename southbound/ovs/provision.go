@@ -196,8 +196,8 @@ func (s Spec) foreign(b BridgeState) error {
 	}
 	for _, c := range b.Controllers {
 		if c.Target != s.Controller {
-			return fmt.Errorf("bridge %s: %w: it has the controller %s: remove it: ovs-vsctl del-controller %s",
-				s.Name, ErrForeign, c.Target, s.Name)
+			return fmt.Errorf("bridge %s: %w: it has the controller %s: replace it: ovs-vsctl set-controller %s %s",
+				s.Name, ErrForeign, c.Target, s.Name, s.Controller)
 		}
 	}
 	return nil

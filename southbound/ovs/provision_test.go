@@ -95,6 +95,9 @@ func TestChangesRefusesForeign(t *testing.T) {
 			if !errors.Is(err, ErrForeign) {
 				t.Fatalf("error %v, want ErrForeign", err)
 			}
+			if name == "controller" && !strings.HasSuffix(err.Error(), "ovs-vsctl set-controller br0 tcp:127.0.0.1:6653") {
+				t.Errorf("%q does not say what to do", err)
+			}
 			if name == "port" && !strings.Contains(err.Error(), "storage (9)") {
 				t.Errorf("%q does not name the port", err)
 			}
