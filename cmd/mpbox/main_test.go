@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -48,6 +50,7 @@ func TestExitCodes(t *testing.T) {
 		{"flow bogus", 2, "", `unknown command "bogus"`},
 		{"flow show", 2, "", "accepts 1 arg"},
 		{"flow list --limit -1", 2, "", "--limit -1"},
+		{"paths --topology x.yaml --from a --to b -k 1000000000", 2, "", "want 1 to 1000"},
 		{"flow list --server ftp://x", 2, "", "want http://host:port"},
 		{"flow list --cert x", 2, "", "--cert and --key go together"},
 		{"threshold set min_gain", 2, "", "want NAME=VALUE"},
@@ -76,9 +79,20 @@ func TestInterruptedIsAFailure(t *testing.T) {
 	var out, errs bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if code := execute(ctx, []string{"flow", "list", "--server", "http://127.0.0.1:1"}, nil, &out, &errs); code != 1 || !strings.Contains(errs.String(), "interrupted") {
-		t.Error(code, errs.String())
+	for _, args := range []string{"flow list --server http://127.0.0.1:1", "paths --topology ../../examples/topologies/trap.yaml --from pe1 --to pe2"} {
+		errs.Reset()
+		if code := execute(ctx, strings.Fields(args), nil, &out, &errs); code != 1 || !strings.Contains(errs.String(), "interrupted") {
+			t.Error(args, code, errs.String())
+		}
 	}
+	// What computes for long ends when it is told to.
+	ctx, cancel = context.WithCancel(t.Context())
+	never := make(chan int)
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if _, err := interruptible(ctx, func() (int, error) { return <-never, nil }); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	close(never)
 }
 
 func TestConfigJSON(t *testing.T) {

@@ -85,8 +85,8 @@ func (f *pathsFlags) check(cmd *cobra.Command) error {
 	q.Metric = metric
 	several := max(len(q.From), len(q.To))
 	switch {
-	case q.K < 1:
-		return usagef("-k %d: want at least 1", q.K)
+	case q.K < 1 || q.K > disjoint.MaxPaths:
+		return usagef("-k %d: want 1 to %d", q.K, disjoint.MaxPaths)
 	case several > 1 && cmd.Flags().Changed("paths") && q.K != several:
 		return usagef("-k %d: %d ends are given, which makes %d paths", q.K, several, several)
 	case min(len(q.From), len(q.To)) > 1 && len(q.From) != len(q.To):
@@ -126,7 +126,7 @@ func (f *pathsFlags) run(cmd *cobra.Command) error {
 	for _, n := range im.Notes {
 		fmt.Fprintln(cmd.ErrOrStderr(), "note:", n)
 	}
-	r, err := disjoint.Find(im.TED, f.query)
+	r, err := interruptible(cmd.Context(), func() (disjoint.Result, error) { return disjoint.Find(im.TED, f.query) })
 	if err != nil {
 		return err
 	}

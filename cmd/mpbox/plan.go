@@ -94,7 +94,7 @@ func (f *planFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	in.Scope, in.Metric, in.MaxNewLSPs, in.Tidy = scope, metric, f.maxNew, f.tidy
-	res, err := plan.Plan(in)
+	res, err := interruptible(cmd.Context(), func() (plan.Result, error) { return plan.Plan(in) })
 	if err != nil {
 		return err
 	}

@@ -145,3 +145,27 @@ func report(stderr io.Writer, cmd *cobra.Command, err error, ran bool) int {
 		return exitError
 	}
 }
+
+// interruptible gives what f computes, unless the command is interrupted before: f
+// knows of no context, and is left to the end of the process then.
+func interruptible[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	done := make(chan answer, 1)
+	var none T
+	if ctx.Err() != nil {
+		return none, ctx.Err()
+	}
+	go func() {
+		v, err := f()
+		done <- answer{v, err}
+	}()
+	select {
+	case a := <-done:
+		return a.value, a.err
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}

@@ -189,21 +189,27 @@ func (s *search) shortest() error {
 		weight[a] = cost{total: s.g.arcs[a].cost}
 	}
 	var all [][]int32
+	s.exact = true
 	for _, p := range s.pairs {
+		var own [][]int32
 		y := s.newYen(p.from, p.to, weight)
 		for have := range p.n {
-			path, none := s.nextAllowed(y, p, nil, nil)
+			path, none := s.nextAllowed(y, p, own, nil)
 			if none {
 				return s.tooFew(p, have)
 			}
 			if path == nil {
+				s.exact = false
+				path = s.via(p, weight, own, nil)
+			}
+			if path == nil {
 				return fmt.Errorf("find paths: %w", ErrEffort)
 			}
-			all = append(all, path)
+			own = append(own, path)
 		}
+		all = append(all, own...)
 	}
 	s.offer(all)
-	s.exact = true
 	return nil
 }
 

@@ -18,8 +18,10 @@ func (s *search) greedy() (done bool, err error) {
 			for a := range weight {
 				weight[a] = t.weight(int32(a), p)
 			}
-			y := s.newYen(p.from, p.to, weight)
-			path, all := s.nextAllowed(y, p, own, paths)
+			path, all := s.via(p, weight, own, paths), false
+			if path == nil {
+				path, all = s.nextAllowed(s.newYen(p.from, p.to, weight), p, own, paths)
+			}
 			if all {
 				return true, s.tooFew(p, -1)
 			}

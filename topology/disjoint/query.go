@@ -28,6 +28,9 @@ type Query struct {
 	Effort int
 }
 
+// MaxPaths is the most that a query may ask for.
+const MaxPaths = 1000
+
 // DefaultEffort lets a search take a few seconds at most.
 const DefaultEffort = 1_000_000
 
@@ -85,8 +88,8 @@ func (q *Query) pairs(t *topology.TED) ([]pair, error) {
 	if k == 1 {
 		k = q.K
 	}
-	if k < 1 {
-		return nil, fmt.Errorf("find paths: cannot find %d paths", k)
+	if k < 1 || k > MaxPaths {
+		return nil, fmt.Errorf("find paths: cannot find %d paths: ask for 1 to %d", k, MaxPaths)
 	}
 	if min(len(q.From), len(q.To)) > 1 && len(q.From) != len(q.To) {
 		return nil, fmt.Errorf("find paths: %d ingress nodes do not match %d egress nodes", len(q.From), len(q.To))

@@ -1,6 +1,9 @@
 package disjoint
 
-import "slices"
+import (
+	"container/heap"
+	"slices"
+)
 
 // yen lists the simple paths of a pair in the order of additive arc costs (Yen
 // 1971, with Lawler's rule): each path found is left at each of its nodes, where
@@ -10,8 +13,8 @@ type yen struct {
 	from, to int32
 	weight   []cost // by arc; infinite: not to be used
 	toGo     []cost // least cost from each node to the target
-	found    [][]int32
-	cands    []deviation
+	found    prefixes
+	cands    deviations
 
 	dist    []cost
 	prev    []int32
@@ -29,6 +32,60 @@ type deviation struct {
 	at   int
 }
 
+// deviations is a heap, cheapest first.
+type deviations []deviation
+
+func (d deviations) Len() int { return len(d) }
+
+func (d deviations) Less(i, j int) bool {
+	if d[i].key != d[j].key {
+		return d[i].key.less(d[j].key)
+	}
+	return comparePaths(d[i].path, d[j].path) < 0
+}
+
+func (d deviations) Swap(i, j int) { d[i], d[j] = d[j], d[i] }
+func (d *deviations) Push(x any)   { *d = append(*d, x.(deviation)) }
+
+func (d *deviations) Pop() any {
+	last := len(*d) - 1
+	x := (*d)[last]
+	(*d)[last] = deviation{}
+	*d = (*d)[:last]
+	return x
+}
+
+// prefixes is a tree of the paths found: what follows a prefix is a list of arcs.
+// Entry 0 is the root.
+type prefixes []struct{ arc, follower, sibling int32 }
+
+// follow gives the entry behind at by an arc, 0 if there is none.
+func (t prefixes) follow(at, arc int32) int32 {
+	for n := t[at].follower; n != 0; n = t[n].sibling {
+		if t[n].arc == arc {
+			return n
+		}
+	}
+	return 0
+}
+
+// add adds a path.
+func (t *prefixes) add(path []int32) {
+	if len(*t) == 0 {
+		*t = make(prefixes, 1, 64)
+	}
+	at := int32(0)
+	for _, a := range path {
+		n := t.follow(at, a)
+		if n == 0 {
+			n = int32(len(*t))
+			*t = append(*t, struct{ arc, follower, sibling int32 }{a, 0, (*t)[at].follower})
+			(*t)[at].follower = n
+		}
+		at = n
+	}
+}
+
 func (s *search) newYen(from, to int, weight []cost) *yen {
 	n := s.g.n()
 	y := &yen{
@@ -39,7 +96,7 @@ func (s *search) newYen(from, to int, weight []cost) *yen {
 	y.backwards()
 	y.stamp++
 	if path, key, ok := y.spur(nil); ok {
-		y.cands = append(y.cands, deviation{key, path, 0})
+		y.cands = deviations{{key, path, 0}}
 	}
 	return y
 }
@@ -92,7 +149,8 @@ func (y *yen) spur(prefix []int32) (path []int32, key cost, ok bool) {
 			continue
 		}
 		y.seen[v] = y.stamp | settled
-		y.s.budget--
+		a, end := g.out(v)
+		y.s.budget -= 1 + int(end-a)/16
 		if v == y.to {
 			path = append(path, prefix...)
 			n := len(path)
@@ -103,7 +161,7 @@ func (y *yen) spur(prefix []int32) (path []int32, key cost, ok bool) {
 			slices.Reverse(path[n:])
 			return path, y.dist[y.to], true
 		}
-		for a, end := g.out(v); a < end; a++ {
+		for ; a < end; a++ {
 			w := g.arcs[a].to
 			if y.barred[a] == y.stamp || y.blocked[w] == y.stamp || y.weight[a] == infinite || y.toGo[w] == infinite || y.seen[w] == y.stamp|settled {
 				continue
@@ -122,26 +180,21 @@ func (y *yen) next() (path []int32, key cost, ok bool) {
 	if len(y.cands) == 0 {
 		return nil, zero, false
 	}
-	best := 0
-	for i := range y.cands {
-		if c := &y.cands[i]; c.key.less(y.cands[best].key) ||
-			c.key == y.cands[best].key && comparePaths(c.path, y.cands[best].path) < 0 {
-			best = i
-		}
-	}
-	d := y.cands[best]
-	y.cands = slices.Delete(y.cands, best, best+1)
-	y.found = append(y.found, d.path)
-	for i := d.at; i < len(d.path); i++ {
-		y.stamp++
-		for _, f := range y.found {
-			if len(f) > i && slices.Equal(f[:i], d.path[:i]) {
-				y.barred[f[i]] = y.stamp
+	d := heap.Pop(&y.cands).(deviation)
+	y.found.add(d.path)
+	at := int32(0)
+	for i, a := range d.path {
+		if i >= d.at {
+			y.stamp++
+			y.s.budget--
+			for n := y.found[at].follower; n != 0; n = y.found[n].sibling {
+				y.barred[y.found[n].arc] = y.stamp
+			}
+			if path, key, ok := y.spur(d.path[:i]); ok {
+				heap.Push(&y.cands, deviation{key, path, i})
 			}
 		}
-		if path, key, ok := y.spur(d.path[:i]); ok {
-			y.cands = append(y.cands, deviation{key, path, i})
-		}
+		at = y.found.follow(at, a)
 	}
 	return d.path, d.key, true
 }
