@@ -27,9 +27,8 @@ type pairState struct {
 	from, to int32
 	lsps     []*lspState // sorted by preference
 	// byDefault is what flows ride that no slot steers; its route may be assumed.
-	byDefault      *lspState
-	defaultRoute   *route
-	defaultAssumed bool
+	byDefault    *lspState
+	defaultRoute *route
 	// carriers that this pair's slots may use, by route and template.
 	carriers map[carrierKey]*carrier
 	// inUse are the routes of LSPs that are there or planned: candidates for all.
@@ -88,7 +87,7 @@ func (p *Planner) pair(q Pair) (*pairState, error) {
 
 // findDefault learns what flows of a pair ride where no slot steers them.
 func (p *Planner) findDefault(ps *pairState) {
-	ps.byDefault, ps.defaultRoute, ps.defaultAssumed = nil, nil, false
+	ps.byDefault, ps.defaultRoute = nil, nil
 	if p.in.Default != nil {
 		if name, ok := p.in.Default(ps.Pair); ok {
 			if l := p.lsps[topology.LSPKey{Ingress: ps.Ingress, Name: name}]; l != nil && l.alive {
@@ -98,7 +97,6 @@ func (p *Planner) findDefault(ps *pairState) {
 			return
 		}
 	}
-	ps.defaultAssumed = true
 	ps.defaultRoute = p.memo.shortestByTE(ps.from, ps.to)
 }
 
