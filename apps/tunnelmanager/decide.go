@@ -122,9 +122,6 @@ func (m *Manager) plan(scope plan.Scope, demands []plan.Demand) (plan.Result, er
 			in.MaxPerPair = m.maxLSPs // only where it limits: planning then takes longer
 		}
 	}
-	if len(m.cfg.Policies) > 0 {
-		in.Metric = m.cfg.Policies[0].Metric
-	}
 	for i := range demands {
 		s := m.demands[demands[i].ID]
 		if s.has {

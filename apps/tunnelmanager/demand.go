@@ -96,7 +96,7 @@ func demandOf(c *Connection, p *Policy, subs []*Subflow, at map[string]Attachmen
 	slices.SortStableFunc(slots, func(a, b slot) int {
 		return cmp.Or(comparePair(a.fwd, b.fwd), comparePair(a.rev, b.rev), a.sub.Since.Compare(b.sub.Since))
 	})
-	d = plan.Demand{VPN: c.VPN, Policy: p.Name, Level: p.Level, Strict: p.Strict, Template: p.Template, Constraints: p.Constraints}
+	d = plan.Demand{VPN: c.VPN, Policy: p.Name, Level: p.Level, Strict: p.Strict, Metric: p.Metric, Template: p.Template, Constraints: p.Constraints}
 	youngest = c.Since
 	for _, s := range slots {
 		d.Forward, d.Reverse = append(d.Forward, s.fwd), append(d.Reverse, s.rev)

@@ -56,7 +56,7 @@ func (n *network) ted() *topology.TED {
 			k++
 			from, to := end, mid
 			name := from + "-" + to
-			m := uint32(10 + i)
+			m, delay := uint32(10+i), time.Duration(40-i)*time.Millisecond // who costs more is faster
 			fi, ti := slices.Index(names, from), slices.Index(names, to)
 			down := n.down[name]
 			var left [8]float64
@@ -66,8 +66,8 @@ func (n *network) ted() *topology.TED {
 					left[p] -= float64(time.Now().UnixMilli() % 1e6)
 				}
 			}
-			b.AddLink(topology.Link{Name: name, From: fi, To: ti, LocalAddr: addr(k, 1), RemoteAddr: addr(k, 2), TEMetric: m, MaxBandwidth: 20e6, MaxReservable: 20e6, Unreserved: left, Down: down})
-			b.AddLink(topology.Link{Name: name, From: ti, To: fi, LocalAddr: addr(k, 2), RemoteAddr: addr(k, 1), TEMetric: m, MaxBandwidth: 20e6, MaxReservable: 20e6, Unreserved: left, Down: down})
+			b.AddLink(topology.Link{Name: name, From: fi, To: ti, LocalAddr: addr(k, 1), RemoteAddr: addr(k, 2), TEMetric: m, Delay: delay, MaxBandwidth: 20e6, MaxReservable: 20e6, Unreserved: left, Down: down})
+			b.AddLink(topology.Link{Name: name, From: ti, To: fi, LocalAddr: addr(k, 2), RemoteAddr: addr(k, 1), TEMetric: m, Delay: delay, MaxBandwidth: 20e6, MaxReservable: 20e6, Unreserved: left, Down: down})
 		}
 	}
 	ted, err := b.Build()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +54,40 @@ func TestTwoSubflowsEndOnDisjointLSPs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Each policy's LSPs take the paths that are cheapest in its metric, beside the PE's
+// own over a.
+func TestEachPolicyHasItsMetric(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		m, stop := n.start(Auto, SteerFTN, nil, func(c *Config) {
+			fast, cheap := c.Policies[0], c.Policies[0]
+			fast.Name, fast.Ports, fast.Metric, fast.Template.Bandwidth = "fast", []uint16{443}, disjoint.MetricDelay, 1e6
+			c.Policies = []Policy{fast, cheap}
+		})
+		defer stop()
+		settle(2 * time.Second)
+		fast := conn(1, 2)
+		for i := range fast.Subflows {
+			f := &fast.Subflows[i].Flows
+			f[C2S].Dst = netip.AddrPortFrom(f[C2S].Dst.Addr(), 443)
+			f[S2C].Src = f[C2S].Dst
+		}
+		m.Put(fast)
+		m.Put(conn(2, 2))
+		settle(5 * time.Second)
+		for _, b := range m.View().Bindings {
+			want := map[uint64]string{1: "pe1-c pe2-c", 2: "pe1-b pe2-b"}[b.Connection]
+			got := slices.Sorted(slices.Values(b.Route))
+			if links := strings.Join(got, " "); b.State != BindingVerified || links != want && links != "pe1-a pe2-a" {
+				t.Errorf("connection %d, %s: %s over %q, want %q or a's", b.Connection, b.Direction, b.State, links, want)
+			}
+		}
+		if got := states(m); got[BindingVerified] != 8 {
+			t.Errorf("bindings: %v", got)
+		}
+	})
 }
 
 func TestObserveSendsNothing(t *testing.T) {

@@ -71,7 +71,7 @@ type Policy struct {
 	Strict bool
 	// RequireVerified plans only on subflows whose HMAC was seen and right.
 	RequireVerified bool
-	// Metric, Constraints and Template shape new LSPs.
+	// Metric (see plan.Demand), Constraints and Template shape new LSPs.
 	Metric      disjoint.Metric
 	Constraints disjoint.Constraints
 	Template    topology.LSP

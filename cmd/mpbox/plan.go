@@ -50,7 +50,7 @@ mpbox config schema --for topology|lsps|demands.`,
 	fl.StringVar(&f.lsps, "lsps", "", "file with the LSPs that there are; without it there are none")
 	fl.StringVar(&f.demands, "demands", "", "file with the demands, and what their slots ride now")
 	fl.StringVar(&f.scope, "scope", "incremental", "evaluate: only score; incremental: touch as little as possible; redesign: assign all anew")
-	fl.StringVar(&f.metric, "metric", "te", "what path cost is: te, igp, delay (microseconds), hops")
+	fl.StringVar(&f.metric, "metric", "te", "what path cost is, for demands that do not say: te, igp, delay (microseconds), hops")
 	fl.StringVar(&f.owner, "owner", "", "name prefix of the LSPs that may be changed (default: mpbox/INSTANCE/ of the first LSP that has one, else "+planfile.DefaultOwner+")")
 	fl.IntVar(&f.maxNew, "max-new", 0, "signal at most so many LSPs; 0 for no limit")
 	fl.BoolVar(&f.tidy, "tidy", false, "also give up LSPs that can be spared")
@@ -89,11 +89,11 @@ func (f *planFlags) run(cmd *cobra.Command) error {
 	for _, n := range im.Notes {
 		fmt.Fprintln(cmd.ErrOrStderr(), "note:", n)
 	}
-	in, err := planfile.Load(im.TED, f.lsps, f.demands, f.owner)
+	in, err := planfile.Load(im.TED, f.lsps, f.demands, f.owner, metric)
 	if err != nil {
 		return err
 	}
-	in.Scope, in.Metric, in.MaxNewLSPs, in.Tidy = scope, metric, f.maxNew, f.tidy
+	in.Scope, in.MaxNewLSPs, in.Tidy = scope, f.maxNew, f.tidy
 	res, err := interruptible(cmd.Context(), func() (plan.Result, error) { return plan.Plan(in) })
 	if err != nil {
 		return err

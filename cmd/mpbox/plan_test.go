@@ -72,6 +72,9 @@ func TestPlanOnFiles(t *testing.T) {
 	if len(signalled) == 0 || signalled["mpbox/lab/pe1-pe2/1"] == 0 {
 		t.Errorf("signalled %v: want the first free name under the owner's prefix", signalled)
 	}
+	if code, stdout, _ := mpbox(t, append(args, "--metric", "delay")...); code != 0 || !strings.Contains(stdout, "is not known: path cost is the TE metric instead") {
+		t.Errorf("exit %d: %s", code, stdout)
+	}
 	if code, stdout, _ := mpbox(t, append(args, "--scope", "evaluate")...); code != 0 || !strings.Contains(stdout, "nothing to do") {
 		t.Errorf("exit %d: %s", code, stdout)
 	}

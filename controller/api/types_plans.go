@@ -55,7 +55,7 @@ type PlanDemand struct {
 	After     string  `json:"after" doc:"Disjointness after"`
 	Gain      float64 `json:"gain" doc:"Predicted goodput after, divided by that before"`
 	Shared    Shared  `json:"shared"`
-	Unmet     string  `json:"unmet,omitempty" doc:"Why less than requested, and what would cure it"`
+	Unmet     string  `json:"unmet,omitempty" doc:"Why less than asked for, and what would cure it"`
 }
 
 // PlanOp is one operation of a plan on one PE.

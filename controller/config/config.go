@@ -117,7 +117,7 @@ type Policy struct {
 	Match           Match       `yaml:"match" jsonschema_description:"Which connections; what is left out matches all."`
 	Disjoint        string      `yaml:"disjoint" jsonschema:"enum=link,enum=srlg,enum=node,enum=node-srlg" jsonschema_description:"How little the paths of a connection's subflows may share. link: no link. srlg: no link, no risk group. node: no link, no inner node. node-srlg: none of these."`
 	Strict          bool        `yaml:"strict" jsonschema_description:"Refuse less. Otherwise the best there is is taken."`
-	Metric          string      `yaml:"metric" jsonschema:"enum=te,enum=igp,enum=delay,enum=hops" jsonschema_description:"What a path's cost is counted in."`
+	Metric          string      `yaml:"metric" jsonschema:"enum=te,enum=igp,enum=delay,enum=hops" jsonschema_description:"What a path's cost is counted in. delay: only where each link that a path may use has one, else te."`
 	RequireVerified bool        `yaml:"require_verified" jsonschema_description:"Count only subflows whose HMAC was seen and right. Needs tap.third_ack, or third_ack of a mirror."`
 	LSP             LSP         `yaml:"lsp" jsonschema_description:"What new LSPs are asked for with."`
 	Constraints     Constraints `yaml:"constraints" jsonschema_description:"Limits on the paths of new LSPs."`

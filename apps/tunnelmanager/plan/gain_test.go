@@ -34,7 +34,7 @@ func TestGain(t *testing.T) {
 // max-min: the flow that is bottlenecked elsewhere leaves its share to the other.
 func TestFill(t *testing.T) {
 	ted := testNet(t, "s-m cap=30", "m-t cap=30", "m-u cap=5")
-	n := compile(ted, disjoint.MetricTE)
+	n := compile(ted)
 	r := func(nodes string) *route {
 		l := lspOver(t, ted, "x", nodes)
 		return n.routeOf(&l)

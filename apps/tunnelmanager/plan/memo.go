@@ -12,19 +12,23 @@ import (
 // snapshot: the compiled network, paths, candidate sets. It makes plans faster and
 // never different. Its zero value is ready; one goroutine uses it at a time.
 type Memo struct {
-	ted    *topology.TED
-	metric disjoint.Metric
+	ted *topology.TED
 
-	net    *network
-	solver *disjoint.Solver
-	trees  map[int32][]int32
-	cheap  map[[2]int32]pathList
-	beside map[string][]*route
-	found  map[string][]pathList
-	deep   map[string]deepList
+	net     *network
+	solvers [len(costs{})]*disjoint.Solver // by metric
+	trees   map[int32][]int32
+	cheap   map[cheapKey]pathList
+	beside  map[string][]*route
+	found   map[string][]pathList // these two by what names a shape, its metric too
+	deep    map[string]deepList
 
 	// need is how many entries the first plan made; 0 before it is over.
 	need int
+}
+
+type cheapKey struct {
+	from, to int32
+	metric   disjoint.Metric
 }
 
 // pathList are routes, and whether these are all, or the best, there is.
@@ -52,47 +56,48 @@ func (m *Memo) size() int {
 
 // reset makes the memo ready for a plan: empty, if it is of something else or has
 // grown too large.
-func (m *Memo) reset(ted *topology.TED, metric disjoint.Metric) {
+func (m *Memo) reset(ted *topology.TED) {
 	if m.need == 0 {
 		m.need = m.size()
 	}
-	if m.ted == ted && m.metric == metric && m.size() <= 2*m.need+memoSlack {
+	if m.ted == ted && m.size() <= 2*m.need+memoSlack {
 		return
 	}
 	*m = Memo{
-		ted: ted, metric: metric, net: compile(ted, metric),
-		trees: map[int32][]int32{}, cheap: map[[2]int32]pathList{}, beside: map[string][]*route{},
+		ted: ted, net: compile(ted),
+		trees: map[int32][]int32{}, cheap: map[cheapKey]pathList{}, beside: map[string][]*route{},
 		found: map[string][]pathList{}, deep: map[string]deepList{},
 	}
 }
 
-// cheapest gives the cheapest paths of a pair.
-func (m *Memo) cheapest(from, to int32, c *disjoint.Constraints) ([]*route, bool) {
+// cheapest gives the cheapest paths of a shape's pair.
+func (m *Memo) cheapest(s *shape, ps *pairState) ([]*route, bool) {
+	f := filter{c: &s.cons, metric: s.metric}
 	limit := keepPaths
 	if m.net.small() {
 		limit = allPaths
 	}
-	if !plain(c) {
-		return m.net.paths(from, to, filter{c: c}, limit)
+	if !plain(f.c) {
+		return m.net.paths(ps.from, ps.to, f, limit)
 	}
-	key := [2]int32{from, to}
+	key := cheapKey{ps.from, ps.to, s.metric}
 	if l, ok := m.cheap[key]; ok {
 		return l.routes, l.sure
 	}
 	var l pathList
-	l.routes, l.sure = m.net.paths(from, to, filter{c: c}, limit)
+	l.routes, l.sure = m.net.paths(ps.from, ps.to, f, limit)
 	m.cheap[key] = l
 	return l.routes, l.sure
 }
 
-// besides gives the two cheapest routes that keep clear of others.
-func (m *Memo) besides(level disjoint.Level, c *disjoint.Constraints, from, to int32, others []*route) []*route {
+// besides gives the two cheapest routes of a shape's pair that keep clear of others.
+func (m *Memo) besides(s *shape, ps *pairState, others []*route) []*route {
 	key := ""
-	if plain(c) {
+	if plain(&s.cons) {
 		b := make([]byte, 0, 32)
-		b = append(b, byte(level))
-		b = binary.AppendUvarint(b, uint64(from))
-		b = binary.AppendUvarint(b, uint64(to))
+		b = append(b, byte(s.level), byte(s.metric))
+		b = binary.AppendUvarint(b, uint64(ps.from))
+		b = binary.AppendUvarint(b, uint64(ps.to))
 		for _, r := range others {
 			b = binary.AppendUvarint(b, uint64(r.id))
 		}
@@ -101,9 +106,9 @@ func (m *Memo) besides(level disjoint.Level, c *disjoint.Constraints, from, to i
 			return found
 		}
 	}
-	f := filter{c: c, forbid: m.net.forbid(level, others)}
+	f := filter{c: &s.cons, metric: s.metric, forbid: m.net.forbid(s.level, others)}
 	mask := m.net.nodeMask(f)
-	found, _ := m.net.pathsTowards(from, to, f, 2, mask, m.net.distances(to, f, mask))
+	found, _ := m.net.pathsTowards(ps.from, ps.to, f, 2, mask, m.net.distances(ps.to, f, mask))
 	if key != "" {
 		m.beside[key] = found
 	}
@@ -129,12 +134,12 @@ func (m *Memo) search(s *shape, effort int) []pathList {
 				break
 			}
 			found = append(found, l)
-			if m.net.rate(level, l.routes).worst == 0 {
+			if m.net.rate(goal{level, s.metric}, l.routes).worst == 0 {
 				break
 			}
 		}
 		slices.SortStableFunc(found, func(a, b pathList) int {
-			return m.net.rate(s.level, a.routes).compare(m.net.rate(s.level, b.routes))
+			return m.net.rate(s.goal, a.routes).compare(m.net.rate(s.goal, b.routes))
 		})
 	}
 	m.found[key] = found
@@ -142,7 +147,7 @@ func (m *Memo) search(s *shape, effort int) []pathList {
 }
 
 func (m *Memo) find(s *shape, level disjoint.Level, effort int) pathList {
-	q := disjoint.Query{Level: level, Metric: m.metric, Constraints: s.cons, K: len(s.pairs), Effort: effort}
+	q := disjoint.Query{Level: level, Metric: s.metric, Constraints: s.cons, K: len(s.pairs), Effort: effort}
 	for _, ps := range s.pairs {
 		q.From, q.To = append(q.From, ps.Ingress), append(q.To, ps.Egress)
 	}
@@ -164,22 +169,22 @@ func (m *Memo) cheapestPair(s *shape) []*route {
 	if len(s.pairs) != 2 || s.pairs[0] != s.pairs[1] || s.level == disjoint.None || !plain(&s.cons) {
 		return nil
 	}
-	if m.solver == nil {
+	if m.solvers[s.metric] == nil {
 		var err error
-		if m.solver, err = disjoint.NewSolver(m.ted, m.metric, disjoint.Constraints{}); err != nil {
+		if m.solvers[s.metric], err = disjoint.NewSolver(m.ted, s.metric, disjoint.Constraints{}); err != nil {
 			return nil
 		}
 	}
 	ps := s.pairs[0]
-	pair, ok := m.solver.Pair(int(ps.from), int(ps.to))
+	pair, ok := m.solvers[s.metric].Pair(int(ps.from), int(ps.to))
 	if !ok {
 		return nil
 	}
 	routes := []*route{m.net.internLinks(ps.from, pair.One), m.net.internLinks(ps.from, pair.Two)}
-	if m.net.rate(s.level, routes) != (score{}) || !m.net.simple(routes[0]) || !m.net.simple(routes[1]) {
+	if m.net.rate(s.goal, routes) != (score{}) || !m.net.simple(routes[0]) || !m.net.simple(routes[1]) {
 		return nil
 	}
-	slices.SortFunc(routes, compareRoutes)
+	slices.SortFunc(routes, byCost(s.metric))
 	return routes
 }
 

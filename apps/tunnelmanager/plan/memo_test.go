@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"mpbox/topology"
+	"mpbox/topology/disjoint"
 )
 
 // A memo that lives through all that happens to a network (demands come and go,
@@ -19,12 +20,17 @@ func TestMemoChangesNoPlan(t *testing.T) {
 		whole := sizedNet(t, 14+int(seed)*2, 26+int(seed)*3, seed)
 		in := Input{Scope: Incremental, Owner: owner, TED: whole, Current: map[string]Assignment{}}
 		memo := new(Memo)
-		todo := signatures(whole, 70, r)
+		var todo []Demand
+		for _, d := range signatures(whole, 35, r) { // each twice, mostly by different metrics
+			todo = append(todo, d, d)
+			todo[len(todo)-1].ID += "'"
+		}
 		kept := 0
 		for step := range 90 {
 			switch what := r.IntN(10); {
 			case what < 5 && len(todo) > 0:
 				d := todo[0]
+				d.Metric = disjoint.Metric(r.IntN(len(costs{})))
 				if todo = todo[1:]; r.IntN(3) > 0 {
 					d.Bandwidth = 0 // as the manager asks
 				}

@@ -33,7 +33,7 @@ type network struct {
 type arc struct {
 	from, to int32
 	link     int32 // index into network.links
-	cost     int64
+	cost     costs
 	delay    time.Duration
 	capacity int64 // bit/s; -1 where unknown
 	group    uint32
@@ -43,9 +43,12 @@ type arc struct {
 
 type linkInfo struct {
 	name string
-	cost int64 // of the dearer direction
+	cost costs // of the dearer direction
 	arc  int32 // one of its arcs
 }
+
+// costs are by disjoint.Metric.
+type costs [disjoint.MetricHops + 1]int64
 
 // route is a loop-free way through the network. Routes are interned: equal routes
 // are one pointer.
@@ -54,13 +57,13 @@ type route struct {
 	from, to int32
 	arcs     []int32
 	bits     []uint64
-	cost     int64
+	cost     costs
 	delay    time.Duration
 	// broken: a link of it is down.
 	broken bool
 }
 
-func compile(ted *topology.TED, metric disjoint.Metric) *network {
+func compile(ted *topology.TED) *network {
 	n := &network{ted: ted, routes: map[string]*route{}}
 	tl := ted.Links()
 	nodes := len(ted.Nodes())
@@ -70,12 +73,14 @@ func compile(ted *topology.TED, metric disjoint.Metric) *network {
 	for i := range tl {
 		l := &tl[i]
 		a := arc{
-			from: int32(l.From), to: int32(l.To), cost: metricOf(l, metric), delay: l.Delay,
+			from: int32(l.From), to: int32(l.To), cost: costsOf(l), delay: l.Delay,
 			capacity: capacityOf(l), group: l.AdminGroup, down: l.Down,
 		}
 		if l.Reverse >= 0 && l.Reverse < i {
 			a.link = n.arcs[l.Reverse].link
-			n.links[a.link].cost = max(n.links[a.link].cost, a.cost)
+			for m, c := range a.cost {
+				n.links[a.link].cost[m] = max(n.links[a.link].cost[m], c)
+			}
 		} else {
 			a.link = int32(len(n.links))
 			n.links = append(n.links, linkInfo{name: l.Name, cost: a.cost, arc: int32(i)})
@@ -104,16 +109,10 @@ func compile(ted *topology.TED, metric disjoint.Metric) *network {
 
 func wordsFor(n int) int { return (n + 63) / 64 }
 
-func metricOf(l *topology.Link, m disjoint.Metric) int64 {
-	switch m {
-	case disjoint.MetricIGP:
-		return int64(l.IGPMetric)
-	case disjoint.MetricDelay:
-		return l.Delay.Microseconds()
-	case disjoint.MetricHops:
-		return 1
-	default:
-		return int64(l.TEMetric)
+func costsOf(l *topology.Link) costs {
+	return costs{
+		disjoint.MetricTE: int64(l.TEMetric), disjoint.MetricIGP: int64(l.IGPMetric),
+		disjoint.MetricDelay: l.Delay.Microseconds(), disjoint.MetricHops: 1,
 	}
 }
 
@@ -153,7 +152,9 @@ func (n *network) intern(from int32, arcs []int32) *route {
 		if i > 0 {
 			setBit(r.bits[n.nodeAt:], int(a.from))
 		}
-		r.cost += a.cost
+		for m, c := range a.cost {
+			r.cost[m] += c
+		}
 		r.delay += a.delay
 		r.broken = r.broken || a.down
 		r.to = a.to
@@ -280,6 +281,22 @@ func (n *network) pathFits(r *route, c *disjoint.Constraints) bool {
 	return true
 }
 
-func compareRoutes(a, b *route) int {
-	return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(len(a.arcs), len(b.arcs)), slices.Compare(a.arcs, b.arcs))
+// withoutDelay names a link that f lets pass and whose delay is not known; "" where
+// there is none, so that paths can be told apart by delay.
+func (n *network) withoutDelay(f filter) string {
+	mask := n.nodeMask(f)
+	for i := range n.arcs {
+		a := &n.arcs[i]
+		if a.delay == 0 && n.passes(f, int32(i)) && !hasBit(mask, int(a.from)) && !hasBit(mask, int(a.to)) {
+			return n.links[a.link].name
+		}
+	}
+	return ""
+}
+
+// byCost orders routes by a metric.
+func byCost(m disjoint.Metric) func(a, b *route) int {
+	return func(a, b *route) int {
+		return cmp.Or(cmp.Compare(a.cost[m], b.cost[m]), cmp.Compare(len(a.arcs), len(b.arcs)), slices.Compare(a.arcs, b.arcs))
+	}
 }

@@ -96,10 +96,11 @@ func (s *search) visits(i int32, node int32) bool {
 	return false
 }
 
-// filter decides which arcs and inner nodes a path may use. The zero value of its
-// masks forbids nothing.
+// filter decides which arcs and inner nodes a path may use, and what counts as its
+// cost. The zero value of its masks forbids nothing.
 type filter struct {
 	c      *disjoint.Constraints
+	metric disjoint.Metric
 	forbid []uint64 // route bits that must not be touched; may be nil
 }
 
@@ -164,7 +165,7 @@ func (n *network) distances(to int32, f filter, mask []uint64) []int64 {
 		}
 		for _, ai := range n.in[it.at] {
 			a := &n.arcs[ai]
-			if d := it.f + a.cost; d < dist[a.from] && n.passes(f, ai) {
+			if d := it.f + a.cost[f.metric]; d < dist[a.from] && n.passes(f, ai) {
 				dist[a.from] = d
 				s.push(pathItem{at: a.from, f: d})
 			}
@@ -219,7 +220,7 @@ func (n *network) pathsTowards(from, to int32, f filter, limit int, mask []uint6
 			if dist[a.to] == unreachable || (a.to != to && hasBit(mask, int(a.to))) || !n.passes(f, ai) || s.visits(i, a.to) {
 				continue
 			}
-			g := it.g + a.cost
+			g := it.g + a.cost[f.metric]
 			s.push(pathItem{g: g, f: g + dist[a.to], arc: ai, parent: i, at: a.to, hops: it.hops + 1})
 		}
 	}

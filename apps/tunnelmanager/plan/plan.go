@@ -12,7 +12,8 @@ import (
 
 // Plan decides which LSPs there should be and which of them each slot rides. The
 // objective, in this order: disjointness of every pair of each group, overload,
-// number of changes (slots that move, LSPs to signal), path cost. Equal inputs
+// number of changes (slots that move, LSPs to signal), path cost (each demand's in
+// its own metric; sums in different metrics are not weighed). Equal inputs
 // give equal plans. An error means that the input contradicts itself; a demand
 // that cannot be met is no error but an Outcome with Unmet.
 func Plan(in Input) (Result, error) {
@@ -142,7 +143,7 @@ func (p *Planner) refuseLess(d *demandState) {
 		return
 	}
 	for _, h := range d.halves {
-		if p.net.rate(d.Level, h.chosen.routes).worst > 0 {
+		if p.net.rate(h.shape.goal, h.chosen.routes).worst > 0 {
 			d.refused = true
 		}
 	}
@@ -258,7 +259,7 @@ func (p *Planner) outcome(d *demandState) Outcome {
 	o := Outcome{ID: d.ID, Requested: d.Level, Before: d.before, Gain: 1}
 	var after [2]score
 	for dir, h := range d.halves {
-		after[dir] = p.net.rate(d.Level, h.chosen.routes)
+		after[dir] = p.net.rate(h.shape.goal, h.chosen.routes)
 	}
 	o.After = worse(d.Level, after[0].level(d.Level), after[1].level(d.Level))
 	o.Assignment = Assignment{Forward: d.halves[0].assignment(), Reverse: d.halves[1].assignment()}
@@ -267,6 +268,12 @@ func (p *Planner) outcome(d *demandState) Outcome {
 	o.Shared = p.net.shared(d.Level, d.halves[0].chosen.routes, d.halves[1].chosen.routes)
 	if o.After != o.Requested {
 		o.Unmet = p.unmet(d, after)
+	}
+	if l := d.halves[0].shape.noDelay; l != "" {
+		if o.Unmet != "" {
+			o.Unmet += "; "
+		}
+		o.Unmet += "the delay of link " + l + " is not known: path cost is the TE metric instead"
 	}
 	return o
 }

@@ -36,7 +36,7 @@ type Planner struct {
 	load []int64 // bit/s by arc
 	over int64   // sum of load beyond capacity
 	// total is the price of all choices together.
-	total price
+	total total
 	// reserved by new LSPs of this plan and givenBack by owned LSPs that lost their
 	// last user, in bit/s by arc.
 	reserved, givenBack []float64
@@ -89,7 +89,7 @@ func New(in Input) (*Planner, error) {
 	if memo == nil {
 		memo = new(Memo)
 	}
-	memo.reset(in.TED, in.Metric)
+	memo.reset(in.TED)
 	p := &Planner{
 		in: in, memo: memo, net: memo.net,
 		lsps: make(map[topology.LSPKey]*lspState, len(in.LSPs)), lspsOf: map[Pair][]*lspState{},
@@ -160,6 +160,9 @@ func (p *Planner) take(d *Demand, current Assignment) (*demandState, error) {
 	if int(d.Level) >= len(ladders) {
 		return nil, fmt.Errorf("plan: demand %q: unknown disjointness %d", d.ID, d.Level)
 	}
+	if int(d.Metric) >= len(costs{}) {
+		return nil, fmt.Errorf("plan: demand %q: unknown metric %d", d.ID, d.Metric)
+	}
 	if d.Bandwidth < 0 || math.IsNaN(d.Bandwidth) || math.IsInf(d.Bandwidth, 0) {
 		return nil, fmt.Errorf("plan: demand %q: bandwidth %v: want bit/s from 0", d.ID, d.Bandwidth)
 	}
@@ -203,7 +206,7 @@ func (p *Planner) newHalf(ds *demandState, dir int, slots []Pair, cons disjoint.
 	for i, slot := range h.order {
 		sorted[i] = pairs[slot]
 	}
-	h.shape = p.shapeOf(sorted, ds.Level, cons, template)
+	h.shape = p.shapeOf(sorted, goal{ds.Level, ds.Metric}, cons, template)
 	h.rides, h.keeps = make([]*lspState, len(slots)), make([]*lspState, len(slots))
 	h.names = make([]string, len(slots))
 	routes := make([]*route, len(slots))
@@ -232,8 +235,8 @@ func (p *Planner) newHalf(ds *demandState, dir int, slots []Pair, cons disjoint.
 		}
 	}
 	h.stay = &set{stay: true, routes: routes}
-	h.stay.count()
-	h.before = p.net.rate(ds.Level, routes)
+	h.stay.count(h.shape.metric)
+	h.before = p.net.rate(h.shape.goal, routes)
 	return h, nil
 }
 
@@ -269,7 +272,7 @@ func (p *Planner) tally(h *half, s *set, sign int) {
 		}
 	}
 	p.total.over = p.over
-	p.total.cost += int64(sign) * s.cost
+	p.total.cost[h.shape.metric] += int64(sign) * s.cost
 	if s.stay {
 		for i, name := range h.names {
 			if name != "" {
@@ -333,7 +336,7 @@ func (p *Planner) countNew(c *carrier, sign int) {
 	}
 }
 
-// price is what a choice costs, in the order of the objective after disjointness.
+// price is what a half's choice costs, in the order of the objective after disjointness.
 type price struct {
 	over    int64
 	changes int
@@ -348,6 +351,30 @@ func (a price) less(b price) bool {
 		return a.changes < b.changes
 	}
 	return a.cost < b.cost
+}
+
+// total is the price of all choices together.
+type total struct {
+	over    int64
+	changes int
+	cost    costs
+}
+
+// less tells whether a is better than b. Costs in different metrics are not weighed
+// against each other: none may be higher.
+func (a total) less(b total) bool {
+	if a.over != b.over {
+		return a.over < b.over
+	}
+	if a.changes != b.changes {
+		return a.changes < b.changes
+	}
+	for m, c := range a.cost {
+		if c > b.cost[m] {
+			return false
+		}
+	}
+	return a.cost != b.cost
 }
 
 // price of a set for a half that is lifted.

@@ -144,7 +144,7 @@ func (ns *neighbourhood) collect(work []*demandState) {
 				}
 				searches += btoi(h.shape.depth == 0)
 				p.bound(h.shape)
-				if p.net.rate(d.Level, h.chosen.routes).compare(h.shape.best) <= 0 {
+				if p.net.rate(h.shape.goal, h.chosen.routes).compare(h.shape.best) <= 0 {
 					ns.take(h)
 					ns.guests = append(ns.guests, h)
 				}
@@ -209,7 +209,7 @@ func (p *Planner) widen(ns *neighbourhood) {
 				if i > 0 && s.pairs[i-1] == ps {
 					continue
 				}
-				s.extra[i], _ = p.net.paths(ps.from, ps.to, filter{c: &s.cons, forbid: forbid}, 4)
+				s.extra[i], _ = p.net.paths(ps.from, ps.to, filter{c: &s.cons, metric: s.metric, forbid: forbid}, 4)
 			}
 			s.depth = min(s.depth, 1)
 		}
@@ -295,7 +295,7 @@ func (ns *neighbourhood) run(evals int) {
 		switch {
 		case ok && p.total.less(before):
 			rounds = -1
-		case !ok || before.less(p.total):
+		case !ok || p.total != before:
 			for _, h := range group {
 				p.lift(h)
 			}

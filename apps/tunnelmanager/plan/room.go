@@ -152,7 +152,7 @@ func (p *Planner) reservedBy(but *half, a int32) [][]*half {
 // there is none.
 func (p *Planner) avoiding(h *half, arcs []int32) *set {
 	p.deepen(h.shape)
-	if h.shape.none || h.shape.best.compare(p.net.rate(h.shape.level, h.chosen.routes)) > 0 {
+	if h.shape.none || h.shape.best.compare(p.net.rate(h.shape.goal, h.chosen.routes)) > 0 {
 		return nil
 	}
 	var best *set

@@ -55,6 +55,13 @@ func btoi(b bool) int {
 	return 0
 }
 
+// goal is what a group of routes is scored by: the level that is asked for, and the
+// metric that shared links are counted in.
+type goal struct {
+	level  disjoint.Level
+	metric disjoint.Metric
+}
+
 // score says how disjoint a group is; smaller is better, compared in the order of
 // the fields.
 type score struct {
@@ -83,26 +90,26 @@ func (s score) level(requested disjoint.Level) disjoint.Level {
 
 // extend gives the score of a group with one more route. used are the bits of
 // all routes so far; the caller adds r's.
-func (n *network) extend(s score, requested disjoint.Level, group []*route, used []uint64, r *route) score {
+func (n *network) extend(s score, by goal, group []*route, used []uint64, r *route) score {
 	for _, o := range group {
-		d := n.deficit(requested, o, r)
+		d := n.deficit(by.level, o, r)
 		s.worst = max(s.worst, d)
 		s.sum += d
 	}
-	if r == nil || requested == disjoint.None {
+	if r == nil || by.level == disjoint.None {
 		return s
 	}
 	for w, x := range r.bits[:n.srlgAt] {
 		for x &= used[w]; x != 0; x &= x - 1 {
-			s.linkCost += n.links[w*64+bits.TrailingZeros64(x)].cost
+			s.linkCost += n.links[w*64+bits.TrailingZeros64(x)].cost[by.metric]
 		}
 	}
-	if requested == disjoint.SRLG || requested == disjoint.NodeSRLG {
+	if by.level == disjoint.SRLG || by.level == disjoint.NodeSRLG {
 		for w := n.srlgAt; w < n.nodeAt; w++ {
 			s.risks += bits.OnesCount64(r.bits[w] & used[w])
 		}
 	}
-	if requested == disjoint.Node || requested == disjoint.NodeSRLG {
+	if by.level == disjoint.Node || by.level == disjoint.NodeSRLG {
 		for w := range n.words - n.allAt {
 			inner, all := n.nodeAt+w, n.allAt+w
 			s.risks += bits.OnesCount64(r.bits[inner]&used[all] | r.bits[all]&used[inner])
@@ -112,11 +119,11 @@ func (n *network) extend(s score, requested disjoint.Level, group []*route, used
 }
 
 // rate scores a whole group.
-func (n *network) rate(requested disjoint.Level, group []*route) score {
+func (n *network) rate(by goal, group []*route) score {
 	var s score
 	used := make([]uint64, n.words)
 	for i, r := range group {
-		s = n.extend(s, requested, group[:i], used, r)
+		s = n.extend(s, by, group[:i], used, r)
 		if r != nil {
 			for w, x := range r.bits {
 				used[w] |= x

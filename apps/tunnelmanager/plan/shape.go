@@ -11,14 +11,17 @@ import (
 )
 
 // shape is what halves (one direction of a demand) with the same question have in
-// common: the pairs, the level, what paths may be used. Candidate sets are found
-// once for each shape.
+// common: the pairs, the level, the metric, what paths may be used. Candidate sets are
+// found once for each shape.
 type shape struct {
-	key      string
-	pairs    []*pairState // one for each slot; equal pairs side by side
-	level    disjoint.Level
+	key   string
+	pairs []*pairState // one for each slot; equal pairs side by side
+	goal
 	cons     disjoint.Constraints
 	template int32
+	// noDelay names a link whose unknown delay is why the metric is not delay, as
+	// was asked for.
+	noDelay string
 
 	// depth: 0 nothing yet, 1 path search alone, 2 all candidates.
 	depth int
@@ -64,9 +67,9 @@ const (
 
 func (n *network) small() bool { return len(n.out) <= smallNodes && len(n.arcs) <= smallArcs }
 
-func shapeKey(pairs []*pairState, level disjoint.Level, c *disjoint.Constraints, template int32) string {
+func shapeKey(pairs []*pairState, by goal, c *disjoint.Constraints, template int32) string {
 	k := make([]byte, 0, 16+8*len(pairs))
-	k = append(k, byte(level), byte(template))
+	k = append(k, byte(by.level), byte(by.metric), byte(template))
 	for _, p := range pairs {
 		k = binary.AppendUvarint(k, uint64(p.from))
 		k = binary.AppendUvarint(k, uint64(p.to))
@@ -83,12 +86,17 @@ func plain(c *disjoint.Constraints) bool {
 		c.MaxDelay == 0 && c.MaxDelaySpread == 0 && len(c.AvoidNodes) == 0 && len(c.RequireNodes) == 0
 }
 
-func (p *Planner) shapeOf(pairs []*pairState, level disjoint.Level, c disjoint.Constraints, template int32) *shape {
-	key := shapeKey(pairs, level, &c, template)
+func (p *Planner) shapeOf(pairs []*pairState, by goal, c disjoint.Constraints, template int32) *shape {
+	key := shapeKey(pairs, by, &c, template)
 	if s, ok := p.shapes[key]; ok {
 		return s
 	}
-	s := &shape{key: key, pairs: pairs, level: level, cons: c, template: template}
+	s := &shape{key: key, pairs: pairs, goal: by, cons: c, template: template}
+	if by.metric == disjoint.MetricDelay {
+		if s.noDelay = p.net.withoutDelay(filter{c: &s.cons}); s.noDelay != "" {
+			s.metric = disjoint.MetricTE
+		}
+	}
 	p.shapes[key] = s
 	return s
 }
@@ -99,18 +107,18 @@ func (p *Planner) newSet(s *shape, routes []*route) *set {
 	for i, r := range routes {
 		st.carriers[i] = p.carrier(s.pairs[i], r, s.template)
 	}
-	st.count()
+	st.count(s.metric)
 	return st
 }
 
 // count fills in cost and arc uses.
-func (st *set) count() {
+func (st *set) count(m disjoint.Metric) {
 	st.cost = 0
 	for _, r := range st.routes {
 		if r == nil {
 			continue
 		}
-		st.cost += r.cost
+		st.cost += r.cost[m]
 		for _, a := range r.arcs {
 			i := slices.IndexFunc(st.arcs, func(u arcUse) bool { return u.arc == a })
 			if i < 0 {
@@ -134,14 +142,14 @@ func (p *Planner) search(s *shape) {
 		return
 	}
 	s.found, s.exact = s.seeds[0].routes, s.seeds[0].sure
-	s.best = p.net.rate(s.level, s.found)
-	s.tuples = []tuple{{s.found, costOf(s.found)}}
+	s.best = p.net.rate(s.goal, s.found)
+	s.tuples = []tuple{{s.found, costOf(s.found, s.metric)}}
 }
 
-func costOf(routes []*route) int64 {
+func costOf(routes []*route, m disjoint.Metric) int64 {
 	c := int64(0)
 	for _, r := range routes {
-		c += r.cost
+		c += r.cost[m]
 	}
 	return c
 }
@@ -236,13 +244,13 @@ func (p *Planner) enumerate(s *shape) deepList {
 		}
 	}
 	if s.found != nil {
-		b.best = p.net.rate(s.level, s.found)
+		b.best = p.net.rate(s.goal, s.found)
 	}
 	b.run()
 	slices.SortStableFunc(b.got, func(x, y tuple) int { return cmp.Compare(x.cost, y.cost) })
-	if s.found != nil && p.net.rate(s.level, s.found) == b.best &&
+	if s.found != nil && p.net.rate(s.goal, s.found) == b.best &&
 		!slices.ContainsFunc(b.got, func(t tuple) bool { return slices.Equal(t.routes, s.found) }) {
-		b.got = append([]tuple{{s.found, costOf(s.found)}}, b.got...)
+		b.got = append([]tuple{{s.found, costOf(s.found, s.metric)}}, b.got...)
 	}
 	return deepList{tuples: b.got, best: b.best, exact: all && b.steps > 0, knows: knows}
 }
@@ -257,7 +265,7 @@ func (p *Planner) pools(s *shape) (pools [][]*route, all bool) {
 			pools[i] = pools[i-1]
 			continue
 		}
-		cheap, complete := p.memo.cheapest(ps.from, ps.to, &s.cons)
+		cheap, complete := p.memo.cheapest(s, ps)
 		all = all && complete
 		pool := slices.Clone(cheap)
 		has := make(map[*route]bool, len(pool))
@@ -290,7 +298,7 @@ func (p *Planner) pools(s *shape) (pools [][]*route, all bool) {
 				add(r)
 			}
 		}
-		slices.SortFunc(pool, compareRoutes)
+		slices.SortFunc(pool, byCost(s.metric))
 		pools[i] = pool
 	}
 	return pools, all
@@ -328,7 +336,7 @@ func (p *Planner) complements(s *shape, i int) []*route {
 	}
 	var out []*route
 	for _, rs := range beside {
-		out = append(out, p.memo.besides(s.level, &s.cons, s.pairs[i].from, s.pairs[i].to, rs)...)
+		out = append(out, p.memo.besides(s, s.pairs[i], rs)...)
 	}
 	return out
 }
@@ -405,7 +413,7 @@ func (b *builder) run() {
 		if len(b.pools[i]) == 0 {
 			return
 		}
-		b.rest[i] = b.rest[i+1] + b.pools[i][0].cost
+		b.rest[i] = b.rest[i+1] + b.pools[i][0].cost[b.s.metric]
 	}
 	for i := 0; i < k; {
 		j := i
@@ -444,10 +452,11 @@ func (b *builder) add(slot, from int, s score, cost int64) {
 			return
 		}
 		r := b.pools[slot][j]
-		if b.best == (score{}) && cost+r.cost+b.rest[slot+1] >= b.dearest {
+		cost := cost + r.cost[b.s.metric]
+		if b.best == (score{}) && cost+b.rest[slot+1] >= b.dearest {
 			return // the rest of the pool is dearer still
 		}
-		ns := b.n.extend(s, b.s.level, b.group, b.used[slot], r)
+		ns := b.n.extend(s, b.s.goal, b.group, b.used[slot], r)
 		if ns.compare(b.best) > 0 || !b.spreadFits(r) {
 			continue
 		}
@@ -462,7 +471,7 @@ func (b *builder) add(slot, from int, s score, cost int64) {
 				next = j
 			}
 		}
-		b.add(slot+1, next, ns, cost+r.cost)
+		b.add(slot+1, next, ns, cost)
 		b.group = b.group[:slot]
 	}
 }

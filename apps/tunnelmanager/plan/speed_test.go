@@ -27,7 +27,7 @@ func sizedNet(t testing.TB, nodes, links int, seed uint64) *topology.TED {
 	n := 0
 	add := func(u, v int) {
 		l := topology.Link{
-			From: u, To: v, TEMetric: uint32(100 + r.IntN(900)), MaxBandwidth: 10e9, MaxReservable: 10e9,
+			From: u, To: v, TEMetric: uint32(100 + r.IntN(900)), MaxBandwidth: 10e9, MaxReservable: 10e9, Delay: time.Duration(1+7*n%20) * time.Millisecond,
 			LocalAddr: netip.AddrFrom4([4]byte{10, byte(n >> 8), byte(n), 1}), RemoteAddr: netip.AddrFrom4([4]byte{10, byte(n >> 8), byte(n), 2}),
 		}
 		for i := range l.Unreserved {

@@ -3,6 +3,8 @@ package plan
 import (
 	"cmp"
 	"slices"
+
+	"mpbox/topology/disjoint"
 )
 
 // tidy gives up LSPs that can be spared: the halves that ride one move onto others
@@ -25,7 +27,7 @@ func (p *Planner) pairsByName() []*pairState {
 }
 
 // inService gives the carriers of a pair that have an owned LSP with users, or
-// will have, those with the fewest users first.
+// will have, those with the fewest users first, of these the dearest by TE metric.
 func (p *Planner) inService(ps *pairState) []*carrier {
 	users := func(c *carrier) int {
 		n := c.fresh
@@ -34,6 +36,7 @@ func (p *Planner) inService(ps *pairState) []*carrier {
 		}
 		return n
 	}
+	byTE := byCost(disjoint.MetricTE)
 	var out []*carrier
 	for _, c := range ps.carriers {
 		owned := c.fresh > 0 || slices.ContainsFunc(c.existing, func(l *lspState) bool { return l.owned && l.users > 0 })
@@ -42,7 +45,7 @@ func (p *Planner) inService(ps *pairState) []*carrier {
 		}
 	}
 	slices.SortFunc(out, func(a, b *carrier) int {
-		return cmp.Or(cmp.Compare(users(a), users(b)), cmp.Compare(b.route.cost, a.route.cost), cmp.Compare(a.route.id, b.route.id), cmp.Compare(a.template, b.template))
+		return cmp.Or(cmp.Compare(users(a), users(b)), byTE(b.route, a.route), cmp.Compare(a.template, b.template))
 	})
 	return out
 }
@@ -126,7 +129,7 @@ func (p *Planner) spare(c *carrier) bool {
 // as disjoint as what a half has; nil where there is none. The half is lifted.
 func (p *Planner) without(h *half, c *carrier) *set {
 	s := h.shape
-	b := builder{n: p.net, s: s, limit: maxSetsLarge, steps: setSteps / 20, best: p.net.rate(s.level, h.chosen.routes)}
+	b := builder{n: p.net, s: s, limit: maxSetsLarge, steps: setSteps / 20, best: p.net.rate(s.goal, h.chosen.routes)}
 	for i, ps := range s.pairs {
 		if i > 0 && s.pairs[i-1] == ps {
 			b.pools = append(b.pools, b.pools[i-1])
@@ -142,7 +145,7 @@ func (p *Planner) without(h *half, c *carrier) *set {
 				pool = append(pool, o.route)
 			}
 		}
-		slices.SortFunc(pool, compareRoutes)
+		slices.SortFunc(pool, byCost(s.metric))
 		b.pools = append(b.pools, slices.Compact(pool))
 	}
 	for i := range b.pools {

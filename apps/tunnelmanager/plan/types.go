@@ -38,6 +38,9 @@ type Demand struct {
 	// Level is the disjointness that is asked for. With Strict, less is refused.
 	Level  disjoint.Level
 	Strict bool
+	// Metric that its path cost is counted in. MetricDelay is MetricTE where a link
+	// that it may use has an unknown delay; Unmet then says so.
+	Metric disjoint.Metric
 	// Bandwidth is the traffic that one slot is expected to carry, in bit/s; 0
 	// means unknown: it then counts for nothing in overload.
 	Bandwidth float64
@@ -73,8 +76,6 @@ type Input struct {
 	// Default tells which LSP of the ingress flows of a pair ride when no slot steers
 	// them; may be nil: then the shortest path by TE metric is assumed.
 	Default func(Pair) (lsp string, ok bool)
-	// Metric that path cost is counted in.
-	Metric disjoint.Metric
 	// Tidy also moves demands off LSPs that can be spared: where nothing gets worse
 	// but path cost, the LSP with the fewest users is given up. For quiet times.
 	Tidy bool
@@ -122,7 +123,7 @@ type Outcome struct {
 	Gain float64
 	// Shared is what paths of the group still have in common after.
 	Shared disjoint.Shared
-	// Unmet says why less than Requested was achieved and what would cure it; ""
-	// when it was met.
+	// Unmet says why less than was asked for was achieved (Requested, or a path cost
+	// by delay) and what would cure it; "" when all was met.
 	Unmet string
 }

@@ -7,8 +7,8 @@ import (
 	"mpbox/topology/disjoint"
 )
 
-// unmet tells why a demand has less than it asked for, what is shared, and which
-// link would cure it.
+// unmet tells why a demand is less disjoint than it asked for, what is shared, and
+// which link would cure it.
 func (p *Planner) unmet(d *demandState, after [2]score) string {
 	var text string
 	shared, cures := [2]string{}, [2]string{}

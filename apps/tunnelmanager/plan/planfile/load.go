@@ -16,8 +16,8 @@ const DefaultOwner = "mpbox/mpbox/"
 
 // Load reads an LSP file ("" for no LSPs) and a demand file and makes the input of
 // a plan of them. Owner "" is taken from the first LSP whose name begins with
-// "mpbox/".
-func Load(ted *topology.TED, lspFile, demandFile, owner string) (plan.Input, error) {
+// "mpbox/"; metric is that of demands that name none.
+func Load(ted *topology.TED, lspFile, demandFile, owner string, metric disjoint.Metric) (plan.Input, error) {
 	lspData := []byte("lsps: []")
 	if lspFile != "" {
 		var err error
@@ -29,11 +29,11 @@ func Load(ted *topology.TED, lspFile, demandFile, owner string) (plan.Input, err
 	if err != nil {
 		return plan.Input{}, err
 	}
-	return Parse(ted, lspFile, lspData, demandFile, demandData, owner)
+	return Parse(ted, lspFile, lspData, demandFile, demandData, owner, metric)
 }
 
 // Parse is Load on what was read already. The error is of type Problems.
-func Parse(ted *topology.TED, lspFile string, lspData []byte, demandFile string, demandData []byte, owner string) (plan.Input, error) {
+func Parse(ted *topology.TED, lspFile string, lspData []byte, demandFile string, demandData []byte, owner string, metric disjoint.Metric) (plan.Input, error) {
 	ted, err := WithAddresses(ted)
 	if err != nil {
 		return plan.Input{}, err
@@ -87,7 +87,7 @@ func Parse(ted *topology.TED, lspFile string, lspData []byte, demandFile string,
 			d.add(d.at[at+".id"], "%s: demand %q is there already", at, f.ID)
 		}
 		ids[f.ID] = true
-		in.Demands = append(in.Demands, d.demand(ted, f, at))
+		in.Demands = append(in.Demands, d.demand(ted, f, at, metric))
 		if f.Current != nil {
 			d.current(f, &in.Demands[i], at)
 			in.Current[f.ID] = plan.Assignment{Forward: f.Current.Forward, Reverse: f.Current.Reverse}
@@ -234,8 +234,8 @@ func (d *decoder) alongLinks(ted *topology.TED, f *LSP, at string) []int {
 	return nil
 }
 
-func (d *decoder) demand(ted *topology.TED, f *Demand, at string) plan.Demand {
-	out := plan.Demand{ID: f.ID, VPN: f.VPN, Policy: f.Policy, Weight: 1, Level: disjoint.NodeSRLG, Strict: f.Strict, Bandwidth: float64(f.Bandwidth), Hold: f.Hold}
+func (d *decoder) demand(ted *topology.TED, f *Demand, at string, metric disjoint.Metric) plan.Demand {
+	out := plan.Demand{ID: f.ID, VPN: f.VPN, Policy: f.Policy, Weight: 1, Level: disjoint.NodeSRLG, Strict: f.Strict, Metric: metric, Bandwidth: float64(f.Bandwidth), Hold: f.Hold}
 	if f.ID == "" {
 		d.add(d.at[at], "%s.id is missing", at)
 	}
@@ -247,6 +247,9 @@ func (d *decoder) demand(ted *topology.TED, f *Demand, at string) plan.Demand {
 	}
 	if f.Disjoint.set {
 		out.Level = f.Disjoint.Level
+	}
+	if f.Metric.set {
+		out.Metric = f.Metric.Metric
 	}
 	d.slots(ted, f, &out, at)
 	out.Template.SetupPriority, out.Template.HoldPriority = 7, 7

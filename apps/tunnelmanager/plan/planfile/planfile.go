@@ -55,6 +55,7 @@ type Demand struct {
 
 	Disjoint    Level        `yaml:"disjoint,omitempty" jsonschema_description:"Level that is asked for: none, link, srlg, node or node-srlg; node-srlg by default."`
 	Strict      bool         `yaml:"strict,omitempty" jsonschema_description:"Refuse less than disjoint."`
+	Metric      Metric       `yaml:"metric,omitempty" jsonschema_description:"What its path cost is counted in: te, igp, delay or hops; that of the command line by default."`
 	Bandwidth   Rate         `yaml:"bandwidth,omitempty" jsonschema_description:"Traffic that one slot is expected to carry; unknown by default."`
 	Hold        bool         `yaml:"hold,omitempty" jsonschema_description:"Do not move it while its LSPs are up."`
 	LSP         *Template    `yaml:"lsp,omitempty" jsonschema_description:"What new LSPs ask for."`
@@ -111,6 +112,25 @@ func (l *Level) UnmarshalText(b []byte) error {
 // JSONSchema describes a Level.
 func (Level) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Enum: []any{"none", "link", "srlg", "node", "node-srlg"}, Default: "node-srlg"}
+}
+
+// Metric is what path cost is counted in.
+type Metric struct {
+	disjoint.Metric
+	set bool
+}
+
+// UnmarshalText reads te, igp, delay or hops.
+func (m *Metric) UnmarshalText(b []byte) error {
+	if m.Metric, m.set = disjoint.ParseMetric(string(b)); !m.set {
+		return fmt.Errorf("want te, igp, delay or hops")
+	}
+	return nil
+}
+
+// JSONSchema describes a Metric.
+func (Metric) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Enum: []any{"te", "igp", "delay", "hops"}}
 }
 
 // Rate is in bit/s; it is written as a number, or as "20M", "1.5G", "100k".

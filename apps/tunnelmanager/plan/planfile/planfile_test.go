@@ -47,8 +47,8 @@ lsps:
   {"id": "x", "from": "a", "to": "c", "slots": 3, "disjoint": "link", "strict": true, "weight": 7, "bandwidth": "1.5G",
    "lsp": {"bandwidth": 2000000, "setup_priority": 3}, "constraints": {"max_delay": "10ms", "avoid_nodes": ["d"]},
    "current": {"forward": ["mpbox/lab/a-c/1"]}},
-  {"id": "y", "forward": [{"from": "a", "to": "c"}, {"from": "b", "to": "c"}], "hold": true}
-]}`), "")
+  {"id": "y", "forward": [{"from": "a", "to": "c"}, {"from": "b", "to": "c"}], "metric": "te", "hold": true}
+]}`), "", disjoint.MetricDelay)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,10 +72,10 @@ lsps:
 		x, y := in.Demands[0], in.Demands[1]
 		if len(x.Forward) != 3 || x.Reverse[2] != (plan.Pair{Ingress: "c", Egress: "a"}) || x.Level != disjoint.Link || !x.Strict || x.Weight != 7 ||
 			x.Bandwidth != 1.5e9 || x.Template.Bandwidth != 2e6 || x.Template.SetupPriority != 3 || x.Template.HoldPriority != 7 ||
-			x.Constraints.MaxDelay.String() != "10ms" || in.Current["x"].Forward[0] != l.Name {
+			x.Constraints.MaxDelay.String() != "10ms" || x.Metric != disjoint.MetricDelay || in.Current["x"].Forward[0] != l.Name {
 			t.Errorf("%+v", x)
 		}
-		if y.Level != disjoint.NodeSRLG || y.Weight != 1 || !y.Hold || !reflect.DeepEqual(y.Reverse, []plan.Pair{{Ingress: "c", Egress: "a"}, {Ingress: "c", Egress: "b"}}) {
+		if y.Level != disjoint.NodeSRLG || y.Weight != 1 || !y.Hold || y.Metric != disjoint.MetricTE || !reflect.DeepEqual(y.Reverse, []plan.Pair{{Ingress: "c", Egress: "a"}, {Ingress: "c", Egress: "b"}}) {
 			t.Errorf("%+v", y)
 		}
 		if _, err := plan.Plan(in); err != nil {
@@ -109,6 +109,7 @@ func TestMistakes(t *testing.T) {
 		{"", "demands:\n  - {from: a, to: c}", "d:2:5: demands[0].id is missing"},
 		{"", "demands:\n  - {id: d, from: a, to: c}\n  - {id: d, from: a, to: c}", `d:3:10: demands[1]: demand "d" is there already`},
 		{"", "demands:\n  - {id: d, from: a, to: c, disjoint: total}", `d:2:39: demands[0].disjoint: "total": want none, link, srlg, node or node-srlg`},
+		{"", "demands:\n  - {id: d, from: a, to: c, metric: km}", `d:2:37: demands[0].metric: "km": want te, igp, delay or hops`},
 		{"", "demands:\n  - {id: d, from: a, to: c, slots: two}", `d:2:36: demands[0].slots: want a whole number`},
 		{"", "demands:\n  - {id: d, from: a, to: c, slots: 0, weight: 0}", "d:2:36: demands[0].slots: 0: want 1 to 64\nd:2:47: demands[0].weight: 0: want at least 1"},
 		{"", "demands:\n  - {id: d, from: a, to: c, lsp: {setup_priority: 8}}", `d:2:51: demands[0].lsp.setup_priority: 8: want 0 to 7`},
@@ -123,7 +124,7 @@ func TestMistakes(t *testing.T) {
 		if l == "" && d != "" {
 			l = "lsps: []"
 		}
-		_, err := Parse(square(t, true), "l", []byte(l), "d", []byte(d), "")
+		_, err := Parse(square(t, true), "l", []byte(l), "d", []byte(d), "", disjoint.MetricTE)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s%s:\n got %v\nwant %s", tt.lsps, tt.demands, err, tt.want)
 		}
@@ -134,7 +135,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("lsps:\n  - {name: x, links: [a-b, b-c], default: true}", "demands:\n  - {id: d, from: a, to: c}")
 	f.Add("lsps: [&a {name: x, route: [b, c]}, *a]", "demands:\n  - {id: d, forward: [{from: a, to: c}]}")
 	f.Fuzz(func(t *testing.T, lsps, demands string) {
-		in, err := Parse(square(t, false), "l", []byte(lsps), "d", []byte(demands), "")
+		in, err := Parse(square(t, false), "l", []byte(lsps), "d", []byte(demands), "", disjoint.MetricTE)
 		if err != nil || len(in.Demands) > 4 {
 			return
 		}
