@@ -40,6 +40,7 @@ type Controller struct {
 	bgpls    *linkState // nil where it is not configured
 	reader   *flowReader
 	broker   *api.Broker
+	told     map[detector.ConnID]connectionName // owned by flows: see publishFlow
 	api      *api.Server
 	system   *system
 	tls      *tls.Config
@@ -55,7 +56,7 @@ func New(cfg *config.Config, version string, log *zap.Logger) (*Controller, erro
 }
 
 func build(cfg *config.Config, version string, log *zap.Logger, connect connector) (c *Controller, err error) {
-	c = &Controller{cfg: cfg, log: log, version: version, places: newPlaces(cfg), broker: api.NewBroker(4096)}
+	c = &Controller{cfg: cfg, log: log, version: version, places: newPlaces(cfg), broker: api.NewBroker(4096), told: map[detector.ConnID]connectionName{}}
 	c.mirrors = newMirrors(cfg, c.places)
 	if c.store, err = store.Open(cfg.Store.Path); err != nil {
 		return nil, err

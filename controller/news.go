@@ -1,7 +1,7 @@
 package controller
 
 import (
-	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -32,27 +32,60 @@ func (c *Controller) publishNotice(n tunnelmanager.Notice) {
 	}
 }
 
+// connectionName is what tells a connection's end once it is gone.
+type connectionName struct{ id, vpn string }
+
 // publishFlow tells subscribers of what the detector found; conn is nil once it is
-// gone.
+// closed. It remembers who was told of, asked for or not, until that one is gone:
+// a subscriber may have read it from the list. The flows' goroutine alone calls it.
 func (c *Controller) publishFlow(e detector.Event, conn *detector.Connection) {
-	if !c.broker.Wanted() || e.Connection == 0 {
+	if e.Kind == detector.EventsLost {
+		c.forgetGone()
+		c.broker.Publish(api.Event{Type: "lost", Action: "changed"})
 		return
 	}
-	o := api.Event{Type: "connection", Action: "changed", Subject: fmt.Sprint(uint64(e.Connection)), At: time.Unix(0, e.At)}
-	switch e.Kind {
-	case detector.EventConnectionNew:
+	name, named := c.told[e.Connection]
+	if e.Kind == detector.EventConnectionGone {
+		if named {
+			delete(c.told, e.Connection)
+			c.broker.Publish(api.Event{Type: "connection", Action: "removed", Subject: name.id, VPN: name.vpn, State: "closed", At: time.Unix(0, e.At)})
+		}
+		return
+	}
+	if e.Connection == 0 || named && !c.broker.Wanted() {
+		return
+	}
+	if conn == nil {
+		c.tap.mu.Lock()
+		closed, ok := c.tap.tracker.Connection(e.Connection)
+		c.tap.mu.Unlock()
+		if !ok {
+			return // what is to be told comes with its EventConnectionGone
+		}
+		conn = &closed
+	}
+	c.told[e.Connection] = connectionName{connectionID(conn), conn.VPN}
+	if !c.broker.Wanted() {
+		return
+	}
+	view := c.manager.View()
+	v := c.reader.connection(view, conn)
+	o := api.Event{Type: "connection", Action: "changed", Subject: v.ID, VPN: v.VPN, State: v.State, Data: v, At: time.Unix(0, e.At)}
+	if e.Kind == detector.EventConnectionNew {
 		o.Action = "added"
-	case detector.EventConnectionClosed:
-		o.Action = "removed"
-	default:
 	}
-	if conn != nil {
-		view := c.manager.View()
-		v := c.reader.connection(view, conn)
-		o.Subject, o.VPN, o.State, o.Data = v.ID, v.VPN, v.State, v
-		c.publishSubflow(view, e, conn)
-	}
+	c.publishSubflow(view, e, conn)
 	c.broker.Publish(o)
+}
+
+// forgetGone makes up for ends that were lost.
+func (c *Controller) forgetGone() {
+	c.tap.mu.Lock()
+	defer c.tap.mu.Unlock()
+	maps.DeleteFunc(c.told, func(id detector.ConnID, _ connectionName) bool {
+		_, ok := c.tap.tracker.Connection(id)
+		return !ok
+	})
 }
 
 // publishSubflow tells of the one subflow that an event of the detector is about.

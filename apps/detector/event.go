@@ -8,6 +8,8 @@ const (
 	// EventConnectionNew: there is something to know about a connection; Connection
 	// tells it.
 	EventConnectionNew EventKind = iota
+	// EventConnectionClosed: no subflow lives. It is kept for Config.Linger, and may
+	// live again.
 	EventConnectionClosed
 	// EventSubflowNew: a join was matched to its connection.
 	EventSubflowNew
@@ -20,12 +22,14 @@ const (
 	EventSubflowClosed
 	// EventConnectionChanged: addresses or fallback.
 	EventConnectionChanged
+	// EventConnectionGone: Connection does not tell it any more.
+	EventConnectionGone
 	// EventsLost: there were more than MaxEvents; look at the connections anew.
 	EventsLost
 )
 
 var eventNames = [...]string{"connection-new", "connection-closed", "subflow-new", "subflow-established",
-	"subflow-verified", "subflow-forged", "subflow-changed", "subflow-closed", "connection-changed", "events-lost"}
+	"subflow-verified", "subflow-forged", "subflow-changed", "subflow-closed", "connection-changed", "connection-gone", "events-lost"}
 
 func (k EventKind) String() string { return eventNames[k] }
 

@@ -298,6 +298,7 @@ func (t *Tracker) freeConnection(k ref, c *connection) {
 	if c.class != classIdle {
 		t.emit(EventConnectionClosed, k, 0)
 	}
+	t.emit(EventConnectionGone, k, 0)
 	t.tokens.remove(t.h.token(c.scope, c.serverToken), k)
 	if c.flags&cClientToken != 0 && c.clientToken != c.serverToken {
 		t.tokens.remove(t.h.token(c.scope, c.clientToken), k)

@@ -52,6 +52,8 @@ func TestEvents(t *testing.T) {
 	expect("closed, and seen to enter where it did before", EventSubflowChanged, EventSubflowClosed)
 	s.close(first)
 	expect("all closed", EventSubflowClosed, EventConnectionClosed)
+	s.pass(time.Minute)
+	expect("kept long enough", EventConnectionGone)
 }
 
 func TestEventsOfMultipathOnly(t *testing.T) {
