@@ -15,6 +15,7 @@ import (
 
 	"mpbox/apps/detector"
 	"mpbox/apps/tunnelmanager"
+	"mpbox/apps/tunnelmanager/threshold"
 	"mpbox/controller/api"
 	"mpbox/controller/config"
 	"mpbox/controller/store"
@@ -166,12 +167,28 @@ func (c *Controller) buildManager(connect connector) error {
 	c.reader = &flowReader{tap: c.tap, flows: c.flows, manager: c.manager}
 	c.tap.ended = c.flows.ruleEnded
 	c.manager.OnNotice(c.publishNotice)
+	c.tellKept(&mc)
 	bound, err := c.manager.Bound()
 	if err != nil {
 		return err
 	}
 	c.flows.restore(bound)
 	return nil
+}
+
+// tellKept warns where what was set at run time wins over the file.
+func (c *Controller) tellKept(file *tunnelmanager.Config) {
+	view := c.manager.View()
+	if view.Mode != file.Mode {
+		c.log.Warn("the mode that was set at run time holds, not the configuration's: mpbox mode sets it", zap.String("mode", string(view.Mode)), zap.String("configured", string(file.Mode)))
+	}
+	differ := threshold.Diff(file.Thresholds, view.Limits)
+	for _, d := range threshold.DiffRules(file.Rules, view.Rules) {
+		differ = append(differ, d.Text)
+	}
+	if len(differ) > 0 {
+		c.log.Warn("thresholds that were set at run time hold, not the configuration's: mpbox threshold sets them", zap.Strings("differ", differ))
+	}
 }
 
 func (c *Controller) buildAPI() error {
@@ -198,6 +215,7 @@ func (c *Controller) buildAPI() error {
 // matter: each waits for what it needs, and all are joined before Run returns.
 func (c *Controller) Run(ctx context.Context) error {
 	defer c.store.Close()
+	c.log.Info("mpbox starts", zap.String("instance", c.cfg.Instance), zap.String("mode", string(c.manager.View().Mode)), zap.String("version", c.version))
 	var listeners []net.Listener // all of them, before anything is started
 	for _, where := range c.cfg.OpenFlow.Listen {
 		l, err := openflow.Listen(string(where), c.tls)

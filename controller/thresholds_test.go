@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/zap/zaptest"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"mpbox/controller/config"
 )
@@ -34,15 +35,16 @@ thresholds:
 	if err != nil {
 		t.Fatal(err)
 	}
-	// run starts the manager and gives what sends requests; stop ends all.
+	// run starts it and gives what sends requests; stop ends all.
+	core, logs := observer.New(zap.InfoLevel)
 	run := func() (ask func(method, path, body string, status int) string, stop func()) {
-		c, err := New(cfg, "test", zaptest.NewLogger(t))
+		c, err := New(cfg, "test", zap.New(core))
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- c.manager.Run(ctx) }()
+		go func() { done <- c.Run(ctx) }()
 		ask = func(method, path, body string, status int) string {
 			t.Helper()
 			r := httptest.NewRequest(method, path, strings.NewReader(body))
@@ -58,9 +60,6 @@ thresholds:
 		return ask, func() {
 			cancel()
 			if err := <-done; err != nil {
-				t.Error(err)
-			}
-			if err := c.store.Close(); err != nil {
 				t.Error(err)
 			}
 		}
@@ -105,12 +104,24 @@ vpn=blue: min_gain none -> 2`; got != w {
 		t.Errorf("audit:\n%s\nwant\n%s", got, w)
 	}
 	want(ask("GET", "/v1/changes?vpn=red", "", 200), "hold_down 1m0s")
+	ask("PUT", "/v1/mode", `{"mode":"auto"}`, 200)
 	stop()
+	if l := logs.FilterMessageSnippet("at run time"); l.Len() > 0 || logs.FilterField(zap.String("mode", "observe")).Len() != 1 {
+		t.Errorf("told while the file holds: %v", logs.All())
+	}
 
+	// What the store has wins, and is told of.
 	ask, stop = run()
+	if l := logs.FilterMessageSnippet("at run time").All(); len(l) != 2 || l[0].ContextMap()["mode"] != "auto" || l[0].ContextMap()["configured"] != "observe" ||
+		!strings.Contains(fmt.Sprint(l[1].ContextMap()["differ"]), "vpn=blue: min_gain none -> 3") {
+		t.Errorf("told %v", l)
+	}
 	want(ask("GET", path, "", 200), `"rules":[{"vpn":"blue","min_gain":3,"settle":"2s"}]`)
 	ask("PATCH", path, `{"rules":[]}`, 200)
 	stop()
+	if logs.FilterMessage("mpbox starts").FilterField(zap.String("mode", "auto")).Len() != 1 {
+		t.Errorf("the mode in force is not told: %v", logs.All())
+	}
 	ask, stop = run()
 	want(ask("GET", path, "", 200), `"rules":[]`)
 	stop()

@@ -51,7 +51,6 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	log.Info("mpbox starts", zap.String("instance", cfg.Instance), zap.String("mode", cfg.Mode), zap.String("version", version()))
 	if cfg.Tap.ThirdACK == "reactive" && cfg.Tap.RealTime {
 		if err := realTime(); err != nil {
 			log.Warn("third ACKs will be missed when the machine is busy", zap.Error(err))
