@@ -134,6 +134,24 @@ func get(t *testing.T, c *http.Client, url string) (int, string) {
 	return r.StatusCode, string(b)
 }
 
+// A socket's folder is made, as /run is empty after each boot; where it cannot be
+// made, the remedy is told.
+func TestSocketsFolder(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "run", "mpbox", "s")
+	start(t, newServer(t, newFake(), func(o *Options) { o.Listen = []string{"unix:" + path} }))
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || info.Mode().Perm()&0o007 != 0 {
+		t.Error(info, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := newServer(t, newFake(), func(o *Options) { o.Listen = []string{"unix:" + filepath.Join(dir, "file", "s")} }).Run(t.Context(), nil)
+	if err == nil || !strings.Contains(err.Error(), "make the folder, or change api.listen") {
+		t.Error(err)
+	}
+}
+
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	// One that a dead process left behind.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -87,9 +88,12 @@ func (s *Server) listen(ctx context.Context, where string) (net.Listener, peer, 
 	var lc net.ListenConfig
 	if path, ok := strings.CutPrefix(where, "unix:"); ok {
 		removeStale(ctx, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+			return nil, peer{}, fmt.Errorf("listen for API: %w: make the folder, or change api.listen", err)
+		}
 		l, err := lc.Listen(ctx, "unix", path)
 		if err != nil {
-			return nil, peer{}, fmt.Errorf("listen for API: %w: make the folder, or end the process that listens there", err)
+			return nil, peer{}, fmt.Errorf("listen for API: %w: end the process that listens there, or change api.listen", err)
 		}
 		if err := os.Chmod(path, 0o660); err != nil {
 			return nil, peer{}, errors.Join(fmt.Errorf("listen for API: %w", err), l.Close())

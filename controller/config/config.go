@@ -29,7 +29,7 @@ type Config struct {
 
 // OpenFlow is the controller's side of OpenFlow 1.3.
 type OpenFlow struct {
-	Listen           []Endpoint `yaml:"listen" jsonschema:"minItems=1,format=endpoint" jsonschema_description:"Where to listen: host:port or unix:/path."`
+	Listen           []Endpoint `yaml:"listen" jsonschema:"minItems=1,format=endpoint" jsonschema_description:"Where to listen: host:port or unix:/path, whose folder is made."`
 	Advertise        Endpoint   `yaml:"advertise,omitempty" jsonschema:"format=endpoint" jsonschema_description:"Address that bridges with an ovsdb are told to connect to. By default the first of listen."`
 	TLS              *TLS       `yaml:"tls,omitempty" jsonschema_description:"Needed for addresses that other machines reach."`
 	UnknownDatapaths string     `yaml:"unknown_datapaths" jsonschema:"enum=refuse,enum=observe" jsonschema_description:"What to do with a switch that no bridge names. refuse: close its session and say so. observe: tap it, with ports as in observe."`
@@ -182,7 +182,7 @@ type ThresholdRule struct {
 
 // API is where operators ask.
 type API struct {
-	Listen     []Endpoint `yaml:"listen" jsonschema:"format=endpoint" jsonschema_description:"Where to listen: host:port or unix:/path. An address that other machines reach needs tokens_file or tls.client_ca."`
+	Listen     []Endpoint `yaml:"listen" jsonschema:"format=endpoint" jsonschema_description:"Where to listen: host:port or unix:/path, whose folder is made. An address that other machines reach needs tokens_file or tls.client_ca."`
 	TLS        *TLS       `yaml:"tls,omitempty" jsonschema_description:"Serve HTTPS, at all addresses but unix sockets."`
 	TokensFile string     `yaml:"tokens_file,omitempty" jsonschema_description:"File with bearer tokens, one a line: TOKEN, or NAME TOKEN for the audit. TOKEN may be sha256:HEX. Not readable by others."`
 }

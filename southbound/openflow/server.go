@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -86,7 +87,8 @@ func retryable(err error) bool {
 
 // Listen listens on "host:port" or "unix:/path". Without TLS it refuses all but
 // loopback and unix sockets: whoever reaches the port programs nothing, but can
-// make packets up. A socket that a dead process left is replaced.
+// make packets up. A socket that a dead process left is replaced,
+// its folder is made.
 func Listen(addr string, config *tls.Config) (net.Listener, error) {
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		return listenUnix(path)
@@ -125,6 +127,9 @@ func listenUnix(path string) (net.Listener, error) {
 		if err := os.Remove(path); err != nil {
 			return nil, fmt.Errorf("replace stale socket: %w", err)
 		}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, fmt.Errorf("listen for switches: %w: make the folder, or change openflow.listen", err)
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {

@@ -9,6 +9,9 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -33,6 +36,29 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	pool := x509.NewCertPool()
 	pool.AddCert(leaf)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
+
+// A socket's folder is made, as /run is empty after each boot; where it cannot be
+// made, the remedy is told.
+func TestSocketsFolder(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "run", "mpbox", "s")
+	l, err := Listen("unix:"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || info.Mode().Perm()&0o007 != 0 {
+		t.Error(info, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen("unix:"+filepath.Join(dir, "file", "s"), nil); err == nil || !strings.Contains(err.Error(), "make the folder, or change openflow.listen") {
+		t.Error(err)
+	}
 }
 
 func TestTLS(t *testing.T) {
