@@ -197,11 +197,14 @@ func (c *Controller) buildAPI() error {
 	c.system = &system{started: time.Now(), cfg: cfg, version: c.version, tap: c.tap, registry: c.registry, mirrors: c.mirrors, manager: c.manager, bgpls: c.bgpls, broker: c.broker}
 	m := &metrics{tap: c.tap, registry: c.registry, mirrors: c.mirrors, manager: c.manager, bgpls: c.bgpls}
 	o := api.Options{
-		TokensFile: cfg.API.TokensFile, Version: c.version, Metrics: m.handler(), Log: c.log,
+		Version: c.version, Metrics: m.handler(), Log: c.log,
 		Backend: api.Backend{Flows: c.reader, Network: &network{cfg: cfg, manager: c.manager, registry: c.registry, bridges: c.bridges, mirrors: c.mirrors, bgpls: c.bgpls}, Plans: ctl, Control: ctl, System: c.system},
 	}
 	for _, l := range cfg.API.Listen {
 		o.Listen = append(o.Listen, string(l))
+	}
+	for _, t := range cfg.API.Tokens {
+		o.Tokens = append(o.Tokens, api.Token(t))
 	}
 	if t := cfg.API.TLS; t != nil {
 		o.Certificate, o.Key, o.ClientCA = t.Certificate, t.Key, t.ClientCA

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -276,7 +277,9 @@ func TestTokenFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte("# ours\nanna 0123456789abcdef0123\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, server := box(t, func(o *api.Options) { o.TokensFile = file })
+	_, server := box(t, func(o *api.Options) {
+		o.Tokens = []api.Token{{Name: "anna", Hash: sha256.Sum256([]byte("0123456789abcdef0123"))}}
+	})
 	if code, _, stderr := mpbox(t, "mode", "--server", server); code != 1 || !strings.Contains(stderr, "--token-file") {
 		t.Error(code, stderr)
 	}

@@ -32,7 +32,8 @@ func newConfigCheckCmd() *cobra.Command {
 		Long: `Finds all that is wrong in configurations: what a key or value is, which names and
 numbers do not fit together, and files that cannot be read. Each finding is a line
   FILE:LINE:COLUMN: what is wrong: what to do
-Nothing is started and no router is asked. Exit code 1 if anything is wrong.`,
+Nothing is started and no router is asked. Exit code 1 if anything is wrong; what is
+only a warning goes to stderr.`,
 		Example: `  mpbox config check mpbox.yaml
   mpbox config check -o json *.yaml | jq '.files[].problems[]'`,
 		Args: cobra.MinimumNArgs(1),
@@ -49,7 +50,12 @@ Nothing is started and no router is asked. Exit code 1 if anything is wrong.`,
 			results := make([]result, len(args))
 			bad := false
 			for i, file := range args {
-				_, err := config.Load(file)
+				c, err := config.Load(file)
+				if err == nil {
+					for _, w := range c.Warnings {
+						fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
+					}
+				}
 				problems := config.ProblemsOf(err)
 				if err != nil && problems == nil {
 					return err

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +39,7 @@ func TestExitCodes(t *testing.T) {
 		{"config bogus", 2, "", `unknown command "bogus"`},
 		{"config check", 2, "", "mpbox config check: requires at least 1 arg"},
 		{"config check -o yaml ../../examples/mpbox.yaml", 2, "", "want table or json"},
-		{"config check ../../examples/mpbox.yaml ../../examples/load.yaml", 0, "../../examples/load.yaml: ok", ""},
+		{"config check ../../examples/load.yaml", 0, "../../examples/load.yaml: ok", ""},
 		{"config check ../../controller/config/testdata/broken/exposed.yaml", 1, "exposed.yaml:3:12: ", ""},
 		{"config check /nonexistent.yaml", 1, "/nonexistent.yaml: cannot be read", ""},
 		{"config dump ../../controller/config/testdata/broken/exposed.yaml", 1, "", "exposed.yaml:5:12: "},
@@ -72,6 +74,23 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("stderr: %s", stderr)
 			}
 		})
+	}
+}
+
+// Passwords in a configuration that everybody may read are warned of, once.
+func TestExposedPasswords(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mpbox.yaml")
+	text := "pes: [{name: pe1, router_id: 10.255.0.1, driver: snmp, snmp: {address: '127.0.0.1:1', user: u, auth_password: authauth, priv_password: privpriv}}]\n"
+	for mode, want := range map[os.FileMode]string{0o600: "", 0o640: "", 0o644: "warning: " + file + ":1:111: pes[0].snmp.auth_password: everybody may read the password in this file (mode 0644): chmod 600 " + file + ", or use auth_password_file\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		if code, out, stderr := mpbox(t, "config", "check", file); code != 0 || out != file+": ok\n" || stderr != want {
+			t.Errorf("mode %o: exit %d\n%s%s", mode, code, out, stderr)
+		}
 	}
 }
 

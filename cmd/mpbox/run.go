@@ -36,6 +36,9 @@ stay as they are when it ends, and are taken over when it starts again.`,
 			if err != nil {
 				return err
 			}
+			for _, w := range cfg.Warnings {
+				log.Warn("configuration: " + w.String())
+			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return run(ctx, cfg, log)

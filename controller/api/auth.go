@@ -1,82 +1,31 @@
 package api
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// token is kept as its hash, so that comparing takes the same time for each.
-type token struct {
-	name string
-	hash [sha256.Size]byte
+// Token is kept as its hash, so that comparing takes the same time for each.
+type Token struct {
+	Name string // of who has it, for the audit
+	Hash [sha256.Size]byte
 }
 
-type tokens []token
-
-// readTokens reads a file with a token a line: TOKEN or NAME TOKEN, where TOKEN may
-// be sha256:HEX. Empty lines and those that begin with # are left out.
-func readTokens(file string) (tokens, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read tokens: %w", err)
-	}
-	ts := tokens{}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for n := 1; lines.Scan(); n++ {
-		fields := strings.Fields(lines.Text())
-		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
-			continue
-		}
-		if len(fields) > 2 {
-			return nil, fmt.Errorf("read tokens: %s:%d: want TOKEN or NAME TOKEN", file, n)
-		}
-		t := token{name: fmt.Sprintf("token-%d", n)}
-		if len(fields) == 2 {
-			t.name = fields[0]
-		}
-		secret := fields[len(fields)-1]
-		if sum, ok := strings.CutPrefix(secret, "sha256:"); ok {
-			raw, err := hex.DecodeString(sum)
-			if err != nil || len(raw) != sha256.Size {
-				return nil, fmt.Errorf("read tokens: %s:%d: want 64 hex digits behind sha256: in the token", file, n)
-			}
-			copy(t.hash[:], raw)
-		} else {
-			if len(secret) < 16 {
-				return nil, fmt.Errorf("read tokens: %s:%d: the token is too short: make one with openssl rand -hex 32", file, n)
-			}
-			t.hash = sha256.Sum256([]byte(secret))
-		}
-		ts = append(ts, t)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read tokens: %w", err)
-	}
-	if len(ts) == 0 {
-		return nil, fmt.Errorf("read tokens: %s holds none: openssl rand -hex 32 >> %s", file, file)
-	}
-	return ts, nil
-}
-
-// find compares with every token, whichever fits.
-func (ts tokens) find(secret string) (name string, ok bool) {
+// findToken compares with every token, whichever fits.
+func findToken(ts []Token, secret string) (name string, ok bool) {
 	sum := sha256.Sum256([]byte(secret))
 	for _, t := range ts {
-		if subtle.ConstantTimeCompare(sum[:], t.hash[:]) == 1 {
-			name, ok = t.name, true
+		if subtle.ConstantTimeCompare(sum[:], t.Hash[:]) == 1 {
+			name, ok = t.Name, true
 		}
 	}
 	return name, ok
@@ -147,21 +96,21 @@ func (s *Server) admit(r *http.Request) (actor string, status int, detail string
 	}
 	// Without a token to show, the name by which a browser came here is all that
 	// tells a page of this server from one whose name was made to point here.
-	if p.local && s.tokens == nil && !localHost(r.Host) {
+	if p.local && s.opts.Tokens == nil && !localHost(r.Host) {
 		return "", http.StatusForbidden, fmt.Sprintf("host %q: use localhost or an address", r.Host)
 	}
 	actor = "local"
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		actor = "cert:" + r.TLS.PeerCertificates[0].Subject.CommonName
 	}
-	if s.tokens == nil || open(r.URL.Path) {
+	if s.opts.Tokens == nil || open(r.URL.Path) {
 		return actor, 0, ""
 	}
 	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if secret == "" || !strings.EqualFold(scheme, "bearer") {
 		return "", http.StatusUnauthorized, "a token is needed: Authorization: Bearer TOKEN, with a token of api.tokens_file"
 	}
-	name, ok := s.tokens.find(strings.TrimSpace(secret))
+	name, ok := findToken(s.opts.Tokens, strings.TrimSpace(secret))
 	if !ok {
 		return "", http.StatusUnauthorized, "this token is not one of api.tokens_file"
 	}

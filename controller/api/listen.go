@@ -109,7 +109,7 @@ func (s *Server) listen(ctx context.Context, where string) (net.Listener, peer, 
 		ip, _ := netip.AddrFromSlice(a.IP)
 		p.local = ip.Unmap().IsLoopback()
 	}
-	if !p.local && s.tokens == nil && (s.opts.ClientCA == "" || s.opts.Certificate == "") {
+	if !p.local && s.opts.Tokens == nil && (s.opts.ClientCA == "" || s.opts.Certificate == "") {
 		return nil, peer{}, errors.Join(fmt.Errorf("listen for API: other machines reach %s: set api.tokens_file or api.tls.client_ca", where), l.Close())
 	}
 	if s.opts.Certificate == "" {

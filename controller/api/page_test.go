@@ -21,7 +21,7 @@ import (
 func TestIntegrationPage(t *testing.T) {
 	itest.Need(t, "chromium")
 	f := newFake()
-	addr := "http://" + start(t, newServer(t, f, withTokens(t), func(o *Options) { o.Listen = []string{"127.0.0.1:0"} }))[0].String()
+	addr := "http://" + start(t, newServer(t, f, withTokens, func(o *Options) { o.Listen = []string{"127.0.0.1:0"} }))[0].String()
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -22,9 +22,8 @@ type Options struct {
 	// addresses that other machines reach; with ClientCA, clients there must show a
 	// certificate.
 	Certificate, Key, ClientCA string
-	// TokensFile holds bearer tokens, which every client but those of unix sockets
-	// must then show.
-	TokensFile string
+	// Tokens, if any, are what every client but those of unix sockets must show one of.
+	Tokens []Token
 	// Version of mpbox, for the description.
 	Version string
 	Backend Backend
@@ -40,7 +39,6 @@ type Server struct {
 	log     *zap.Logger
 	handler http.Handler
 	huma    huma.API
-	tokens  tokens
 
 	// patching makes reading, changing and setting thresholds one step.
 	patching sync.Mutex
@@ -51,20 +49,14 @@ func init() {
 	huma.DefaultArrayNullable = false
 }
 
-// New reads the tokens and lays out the routes. It opens nothing.
+// New lays out the routes. It opens nothing.
 func New(o Options) (*Server, error) {
 	s := &Server{opts: o, backend: o.Backend, log: o.Log}
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
-	if o.TokensFile != "" {
-		var err error
-		if s.tokens, err = readTokens(o.TokensFile); err != nil {
-			return nil, err
-		}
-	}
 	mux := http.NewServeMux()
-	s.huma = humago.New(mux, humaConfig(o.Version, s.tokens != nil))
+	s.huma = humago.New(mux, humaConfig(o.Version, s.opts.Tokens != nil))
 	s.routes()
 	s.plainRoutes(mux)
 	s.handler = s.guard(known(mux))
@@ -204,7 +196,7 @@ var errNotYet = fmt.Errorf("%w: this part of mpbox is not running (yet)", ErrUna
 // register adds a route whose handler gives what the body is to be.
 func register[I, T any](s *Server, op huma.Operation, f func(context.Context, *I) (T, error)) {
 	op.Errors = append(op.Errors, http.StatusServiceUnavailable)
-	if s.tokens != nil {
+	if s.opts.Tokens != nil {
 		op.Errors = append(op.Errors, http.StatusUnauthorized)
 	}
 	huma.Register(s.huma, op, func(ctx context.Context, in *I) (*struct{ Body T }, error) {

@@ -14,6 +14,8 @@ type checker struct {
 	*document
 	c   *Config
 	dir string // of the configuration file
+	// inline is the path of the first password that stands in the file itself.
+	inline []string
 }
 
 func (k *checker) run() {
@@ -29,6 +31,7 @@ func (k *checker) run() {
 	k.detector()
 	k.listeners()
 	k.file(&k.c.Store.Path)
+	k.exposed()
 }
 
 // path makes a path of keys and indexes.

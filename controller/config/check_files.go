@@ -64,9 +64,27 @@ func (k *checker) secret(value *Secret, file *string, minLen int, at ...any) {
 		if len(*value) < minLen {
 			k.fail(inFile, fmt.Sprintf("write at least %d characters into it", minLen), "file %s: the password is too short", *file)
 		}
-	case *value == "" && !k.written(at...) && !k.written(toAny(inFile)...):
+	case *value != "":
+		if k.inline == nil {
+			k.inline = here
+		}
+	case !k.written(at...) && !k.written(toAny(inFile)...):
 		k.fail(block, fmt.Sprintf("add %s_file: FILE, or %s", name, name), "%s is missing", dotted(here))
 	}
+}
+
+// exposed warns of passwords in a configuration that everybody may read.
+func (k *checker) exposed() {
+	info, err := os.Stat(k.name)
+	if k.inline == nil || err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o007 == 0 {
+		return
+	}
+	p := Problem{File: k.name, What: fmt.Sprintf("%s: everybody may read the password in this file (mode %04o)", dotted(k.inline), info.Mode().Perm()),
+		Remedy: fmt.Sprintf("chmod 600 %s, or use %s_file", k.name, k.inline[len(k.inline)-1])}
+	if _, v, ok := k.find(k.inline...); ok {
+		p.Line, p.Column = v.Line, v.Column
+	}
+	k.c.Warnings = Problems{p}
 }
 
 func toAny(s []string) []any {
@@ -98,9 +116,7 @@ func (k *checker) listeners() {
 	k.target()
 	if api.TokensFile != "" {
 		k.file(&api.TokensFile)
-		if data, ok := k.readSecret(api.TokensFile, path("api", "tokens_file")); ok && strings.TrimSpace(string(data)) == "" {
-			k.fail(path("api", "tokens_file"), "write one token a line: openssl rand -hex 32 >> "+api.TokensFile, "file %s holds no token", api.TokensFile)
-		}
+		api.Tokens = k.tokens(api.TokensFile, path("api", "tokens_file"))
 	}
 	if api.TLS != nil {
 		k.tls(api.TLS, "api", "tls")

@@ -25,6 +25,8 @@ type Config struct {
 	API        API        `yaml:"api" jsonschema_description:"REST, events, metrics and the web page."`
 	Store      Store      `yaml:"store" jsonschema_description:"What is kept over restarts: thresholds, mode, audit, plans, bound connections. Never keys."`
 	Log        Log        `yaml:"log" jsonschema_description:"Logs go to stderr."`
+	// Warnings are what is wrong in the file and does not keep mpbox from running.
+	Warnings Problems `yaml:"-"`
 }
 
 // OpenFlow is the controller's side of OpenFlow 1.3.
@@ -185,6 +187,8 @@ type API struct {
 	Listen     []Endpoint `yaml:"listen" jsonschema:"format=endpoint" jsonschema_description:"Where to listen: host:port or unix:/path, whose folder is made. An address that other machines reach needs tokens_file or tls.client_ca."`
 	TLS        *TLS       `yaml:"tls,omitempty" jsonschema_description:"Serve HTTPS, at all addresses but unix sockets."`
 	TokensFile string     `yaml:"tokens_file,omitempty" jsonschema_description:"File with bearer tokens, one a line: TOKEN, or NAME TOKEN for the audit. TOKEN may be sha256:HEX. Not readable by others."`
+	// Tokens are those of TokensFile.
+	Tokens []Token `yaml:"-"`
 }
 
 // Store is what is kept over restarts.

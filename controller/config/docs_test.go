@@ -60,7 +60,7 @@ mpbox reads one YAML file: ` + "`mpbox run --config FILE`" + `. Check it first:
 
 Unknown keys are refused. Every key but those marked *required* may be left out. Names of files
 are relative to the configuration's folder. Files with secrets must not be readable by others
-(chmod 600). Durations are written like ` + "`500ms`, `10s`, `2m`" + `, bit rates like ` + "`100k`, `20M`, `1.5G`" + `.
+(chmod 600); of this file itself, with passwords in it, that is a warning. Durations are written like ` + "`500ms`, `10s`, `2m`" + `, bit rates like ` + "`100k`, `20M`, `1.5G`" + `.
 Thresholds and the mode can be changed at run time; what was set there is kept and wins over the file.
 
 A whole example is in [examples/mpbox.yaml](../examples/mpbox.yaml); one that reads mirror ports, without
@@ -129,6 +129,9 @@ func section(b *strings.Builder, schema map[string]any, typ reflect.Type, path s
 	for i := range typ.NumField() {
 		f := typ.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if name == "-" {
+			continue
+		}
 		p := def["properties"].(map[string]any)[name].(map[string]any)
 		value, inner := valueOf(f.Type, p)
 		where := strings.TrimPrefix(path+"."+name, ".")

@@ -4,11 +4,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +45,11 @@ func TestListeners(t *testing.T) {
 	dir := t.TempDir()
 	certificate(t, dir, "a")
 	certificate(t, dir, "b")
-	for name, text := range map[string]string{"tokens": "0123456789abcdef0123\n", "empty": "\n", "junk.crt": "none"} {
+	hash := strings.Repeat("0123456789abcdef", 4)
+	for name, text := range map[string]string{
+		"tokens": "# operators\n\n0123456789abcdef0123\nanna sha256:" + hash + "\n", "empty": "# none\n", "junk.crt": "none",
+		"words": "bad line with many words\n", "short": "x\n", "hash": "anna sha256:12\n",
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -57,11 +64,14 @@ func TestListeners(t *testing.T) {
 		`openflow: {listen: ["0.0.0.0:6653"], tls: {key: a.key, client_ca: a.crt}}`:                        "certificate is missing",
 		`api: {listen: ["0.0.0.0:8080"], tokens_file: tokens}`:                                             "",
 		`api: {listen: ["0.0.0.0:8080"], tokens_file: empty}`:                                              "holds no token",
-		`api: {listen: ["0.0.0.0:8080"], tokens_file: .}`:                                                  "name a plain file",
-		`api: {listen: ["0.0.0.0:8080"], tls: {certificate: a.crt, key: a.key, client_ca: a.crt}}`:         "",
-		`api: {listen: ["0.0.0.0:8080"], tls: {certificate: a.crt, key: a.key}}`:                           "neither tokens nor client certificates",
-		`api: {listen: ["unix:/run/x", "[::1]:8080", "localhost:9"]}`:                                      "",
-		`api: {listen: ["127.0.0.1:1", "127.0.0.1:1"]}`:                                                    "is there twice",
+		`api: {tokens_file: words}`:                       "words, line 1: too many words",
+		`api: {tokens_file: short}`:                       "short, line 1: the token is too short",
+		`api: {tokens_file: hash}`:                        "hash, line 1: bad hash of a token",
+		`api: {listen: ["0.0.0.0:8080"], tokens_file: .}`: "name a plain file",
+		`api: {listen: ["0.0.0.0:8080"], tls: {certificate: a.crt, key: a.key, client_ca: a.crt}}`: "",
+		`api: {listen: ["0.0.0.0:8080"], tls: {certificate: a.crt, key: a.key}}`:                   "neither tokens nor client certificates",
+		`api: {listen: ["unix:/run/x", "[::1]:8080", "localhost:9"]}`:                              "",
+		`api: {listen: ["127.0.0.1:1", "127.0.0.1:1"]}`:                                            "is there twice",
 	} {
 		_, err := Parse(filepath.Join(dir, "mpbox.yaml"), []byte(text))
 		switch {
@@ -72,6 +82,21 @@ func TestListeners(t *testing.T) {
 		case want != "" && len(ProblemsOf(err)) != 1:
 			t.Errorf("%s\nmore than one problem:\n%v", text, err)
 		}
+	}
+}
+
+func TestTokens(t *testing.T) {
+	dir := t.TempDir()
+	sum := sha256.Sum256([]byte("another-token-of-anna"))
+	if err := os.WriteFile(filepath.Join(dir, "tokens"), fmt.Appendf(nil, "# operators\n\n0123456789abcdef0123\nanna sha256:%x\n", sum), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse(filepath.Join(dir, "mpbox.yaml"), []byte("api: {tokens_file: tokens}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []Token{{"token-3", sha256.Sum256([]byte("0123456789abcdef0123"))}, {"anna", sum}}; !slices.Equal(c.API.Tokens, want) {
+		t.Errorf("%v", c.API.Tokens)
 	}
 }
 
