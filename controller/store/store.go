@@ -65,7 +65,10 @@ func Open(path string) (s *Store, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("open store: %w: set store.path to a place that mpbox may write to", err)
 	}
-	_, statErr := os.Stat(path)
+	info, statErr := os.Stat(path)
+	if statErr == nil && info.IsDir() {
+		return nil, fmt.Errorf("open store: %s is a folder: set store.path to a file in it", path)
+	}
 	db, err := open(path)
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):

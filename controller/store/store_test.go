@@ -139,6 +139,13 @@ func TestLocked(t *testing.T) {
 	}
 }
 
+func TestFolder(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Open(dir); err == nil || errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), dir+" is a folder: set store.path") {
+		t.Error(err)
+	}
+}
+
 // Whatever has happened to a file, opening it ends with an error that says so.
 func TestDamaged(t *testing.T) {
 	dir := t.TempDir()
