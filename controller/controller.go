@@ -101,8 +101,7 @@ func (c *Controller) buildTap() error {
 			HalfOpenTimeout: time.Duration(cfg.Detector.HalfOpenTimeout), OrphanTimeout: time.Duration(cfg.Detector.OrphanTimeout),
 			IdleTimeout: time.Duration(cfg.Detector.IdleTimeout), Events: events,
 		}),
-		changed: func(dpid uint64, name string, state datapath.State, reason string) {
-			c.log.Info("datapath", zap.String("dpid", datapath.DPIDString(dpid)), zap.String("bridge", name), zap.Stringer("state", state), zap.String("reason", reason))
+		changed: func(dpid uint64, _ string, state datapath.State, _ string) {
 			c.broker.Publish(api.Event{Type: "datapath", Action: "changed", Subject: datapath.DPIDString(dpid), State: state.String()})
 		},
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -20,6 +21,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 const secret = "0123456789abcdef0123456789abcdef"
@@ -135,6 +140,25 @@ func TestSocketsFolder(t *testing.T) {
 	err := newServer(t, newFake(), func(o *Options) { o.Listen = []string{"unix:" + filepath.Join(dir, "file", "s")} }).Run(t.Context(), nil)
 	if err == nil || !strings.Contains(err.Error(), "make the folder, or change api.listen") {
 		t.Error(err)
+	}
+}
+
+// What the HTTP server complains of is logged like all else, whatever the level.
+func TestServersOwnLog(t *testing.T) {
+	for level, want := range map[zapcore.Level]int{zap.WarnLevel: 1, zap.ErrorLevel: 0} {
+		var beside bytes.Buffer
+		core, logs := observer.New(level)
+		addrs := start(t, newServer(t, newFake(), func(o *Options) {
+			o.Listen, o.Log = []string{"127.0.0.1:0"}, zap.New(core, zap.ErrorOutput(zapcore.AddSync(&beside)))
+			o.Metrics = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("no metrics today") })
+		}))
+		if answer, err := http.Get("http://" + addrs[0].String() + "/metrics"); err == nil {
+			_ = answer.Body.Close()
+			t.Error("answered")
+		}
+		if n := logs.FilterMessageSnippet("no metrics today").Len(); n != want || beside.Len() > 0 {
+			t.Errorf("%s: logged %d times, beside it %q", level, n, beside.String())
+		}
 	}
 }
 

@@ -35,6 +35,10 @@ func (s *Server) Run(ctx context.Context, ready func([]net.Addr)) error {
 			_ = l.Close()
 		}
 	}
+	errorLog, err := zap.NewStdLogAt(s.log, zap.WarnLevel)
+	if err != nil {
+		return fmt.Errorf("serve API: %w", err)
+	}
 	for _, where := range s.opts.Listen {
 		l, p, err := s.listen(ctx, where)
 		if err != nil {
@@ -56,7 +60,7 @@ func (s *Server) Run(ctx context.Context, ready func([]net.Addr)) error {
 				}
 				return context.WithValue(c, peerKey, q)
 			},
-			ErrorLog: zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))),
+			ErrorLog: errorLog,
 		})
 	}
 	g, gctx := errgroup.WithContext(ctx)
