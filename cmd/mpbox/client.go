@@ -184,8 +184,26 @@ func (c *client) unreachable(err error) error {
 		remedy = "mpbox is not running there; start it with mpbox run --config FILE, or name another with --server or MPBOX_SERVER"
 	} else if errors.Is(err, os.ErrPermission) {
 		remedy = "the socket is not yours to use: be its owner, or in its group"
+	} else if text := tlsRemedy(err); text != "" {
+		remedy = text
 	}
 	return fmt.Errorf("ask mpbox at %s: %w: %s", c.server, err, remedy)
+}
+
+// tlsRemedy says what to do when there is no TLS session; "" where err is another one.
+func tlsRemedy(err error) string {
+	var name x509.HostnameError
+	var certificate *tls.CertificateVerificationError
+	var alert *net.OpError
+	switch {
+	case errors.As(err, &name):
+		return "give --server a name of its certificate"
+	case errors.As(err, &certificate):
+		return "name the CA of its certificate: --ca FILE"
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		return "show a certificate that it takes: --cert FILE --key FILE"
+	}
+	return ""
 }
 
 // refused turns a problem (RFC 9457) into words.

@@ -3,9 +3,14 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -73,7 +78,7 @@ func (f *fakeBox) Mirrors(context.Context) ([]api.Mirror, error) {
 }
 
 func (f *fakeBox) PEs(context.Context) ([]api.PE, error) {
-	return []api.PE{{Name: "pe1", RouterID: "10.255.0.1", Error: &api.Problem{Step: "connect", Detail: "wrong password", Remedy: "set snmp.auth_password"}}}, nil
+	return []api.PE{{Name: "pe1", RouterID: "10.255.0.1", Error: &api.Problem{Step: "connect", Detail: "wrong password", Remedy: "set snmp.auth_password"}}, {Name: "pe2", Reachable: true}}, nil
 }
 
 func (f *fakeBox) LSPs(context.Context, api.Query) (api.Page[api.LSP], error) {
@@ -130,7 +135,7 @@ func (f *fakeBox) Changes(context.Context, api.Query) (api.Page[api.Change], err
 }
 
 func (f *fakeBox) Status(context.Context) (api.Status, error) {
-	return api.Status{Instance: "lab", Mode: f.mode, Topology: api.TopologyStatus{Source: "bgp-ls", Nodes: 100, Links: 398, BGPLS: &api.BGPLS{
+	return api.Status{Instance: "lab", Mode: f.mode, Datapaths: 1, PEs: 1, Topology: api.TopologyStatus{Source: "bgp-ls", Nodes: 100, Links: 398, BGPLS: &api.BGPLS{
 		State: "in_use", Nodes: 100, Links: 398, Peers: []api.BGPLSPeer{{Address: "192.0.2.1", State: "up"}, {Address: "192.0.2.2", State: "down", Reason: "hold timer expired"}},
 		Error: &api.Problem{Detail: "not in the topology that BGP-LS tells: pe9 (10.255.0.9)", Remedy: "set router_id"}}}}, nil
 }
@@ -168,7 +173,7 @@ func TestClients(t *testing.T) {
 		code  int
 		wants []string // in stdout, or in stderr where the code is not 0
 	}{
-		{"status", 0, []string{"instance", "lab", "suggest", "bgp-ls, 100 nodes, 398 links\n", "in use", "pe9 (10.255.0.9): set router_id\n", "192.0.2.1 up\n", "192.0.2.2 down: hold timer expired\n"}},
+		{"status", 0, []string{"instance", "edge bridges  1 of 1\n", "PEs           1 of 2\n", "lab", "suggest", "bgp-ls, 100 nodes, 398 links\n", "in use", "pe9 (10.255.0.9): set router_id\n", "192.0.2.1 up\n", "192.0.2.2 down: hold timer expired\n"}},
 		{"flow --limit 2", 0, []string{"TOKEN", "c0001", "pe1>pe2", "mpbox/lab/pe1-pe2/1", "x (failed)"}},
 		{"flow list --limit 2 --vpn blue", 0, []string{"TOKEN"}},
 		{"flow show c0003", 0, []string{"00000003", "pe1-p1 p1-pe2", "verified"}},
@@ -242,6 +247,31 @@ func TestThresholdRuleIsRemoved(t *testing.T) {
 	code, out, stderr := mpbox(t, "threshold", "remove", "--vpn", "red", "--server", server)
 	if code != 0 || len(f.thresholds.Rules) != 1 || f.thresholds.Rules[0].Egress != "pe2" || !strings.Contains(out, "red  *       *        pe2") {
 		t.Errorf("exit %d, %+v\n%s%s", code, f.thresholds.Rules, out, stderr)
+	}
+}
+
+// Where TLS fails, what is missing is named.
+func TestTLSRemedies(t *testing.T) {
+	h := httptest.NewUnstartedServer(http.NotFoundHandler())
+	h.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	h.Config.ErrorLog = log.New(io.Discard, "", 0)
+	h.StartTLS()
+	t.Cleanup(h.Close)
+	ca := filepath.Join(t.TempDir(), "ca")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--server", h.URL}, "--ca FILE"},
+		{[]string{"--server", h.URL, "--ca", ca}, "--cert FILE --key FILE"},
+		{[]string{"--server", strings.Replace(h.URL, "127.0.0.1", "localhost", 1), "--ca", ca}, "a name of its certificate"},
+	} {
+		if code, _, stderr := mpbox(t, append([]string{"mode"}, tt.args...)...); code != 1 || !strings.Contains(stderr, tt.want) {
+			t.Errorf("%v: exit %d, want %s\n%s", tt.args, code, tt.want, stderr)
+		}
 	}
 }
 

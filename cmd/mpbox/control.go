@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -90,9 +91,17 @@ func newStatusCmd() *cobra.Command {
 			if asJSON, err := c.out.isJSON(); err != nil || asJSON {
 				return orJSON(cmd, err, s)
 			}
-			pairs := []pair{{"instance", s.Instance}, {"version", s.Version}, {"mode", s.Mode}, {"running", age(s.Started)},
-				{"edge bridges", strconv.Itoa(s.Datapaths)}, {"mirrors", strconv.Itoa(s.Mirrors)}, {"PEs", strconv.Itoa(s.PEs)}, {"connections", strconv.Itoa(s.Connections)}, {"subflows", strconv.Itoa(s.Subflows)},
-				{"orphans", strconv.Itoa(s.Orphans)}, {"bindings", strconv.Itoa(s.Bindings)}, {"LSPs", strconv.Itoa(s.LSPs)}}
+			parts := []pair{{"edge bridges", "/v1/datapaths"}, {"mirrors", "/v1/mirrors"}, {"PEs", "/v1/pes"}}
+			for i, n := range []int{s.Datapaths, s.Mirrors, s.PEs} {
+				all, err := listAll[json.RawMessage](cmd.Context(), c, parts[i].value, listFlags{})
+				if err != nil {
+					return err
+				}
+				parts[i].value = fmt.Sprintf("%d of %d", n, len(all.Items))
+			}
+			pairs := append([]pair{{"instance", s.Instance}, {"version", s.Version}, {"mode", s.Mode}, {"running", age(s.Started)}}, parts...)
+			pairs = append(pairs, []pair{{"connections", strconv.Itoa(s.Connections)}, {"subflows", strconv.Itoa(s.Subflows)},
+				{"orphans", strconv.Itoa(s.Orphans)}, {"bindings", strconv.Itoa(s.Bindings)}, {"LSPs", strconv.Itoa(s.LSPs)}}...)
 			return printPairs(cmd.OutOrStdout(), append(pairs, topologyPairs(&s.Topology)...)...)
 		},
 	}

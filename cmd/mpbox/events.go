@@ -33,6 +33,9 @@ func newEventsCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if count < 0 {
+				return usagef("--count %d: want 0 or more", count)
+			}
 			v := url.Values{}
 			for key, value := range map[string]string{"type": strings.Join(types, ","), "vpn": vpn, "pe": pe} {
 				if value != "" {

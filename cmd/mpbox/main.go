@@ -27,6 +27,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	checkHelp(root)
 	ran := watchRun(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	return report(stderr, cmd, err, *ran)

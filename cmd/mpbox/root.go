@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -49,7 +50,7 @@ JSON document on stdout; logs go to stderr.`,
   mpbox run --config mpbox.yaml
   # What a running controller sees, and why it did what it did
   mpbox flow list
-  mpbox explain 7f3a9c
+  mpbox explain 7f3a9c01
   # Without a controller: find MPTCP in captures, find disjoint paths in a topology
   mpbox detect edge1.pcap edge2.pcap
   mpbox paths --topology net.yaml --from A --to B -k 2 --disjoint node`,
@@ -82,6 +83,22 @@ const (
 	groupClient  = "client"
 	groupOffline = "offline"
 )
+
+// checkHelp has help refuse commands that are not there; cobra's own tells of them
+// and ends well.
+func checkHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	if err != nil {
+		return
+	}
+	help.Args = func(_ *cobra.Command, args []string) error {
+		if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+			return usagef("unknown command %q", strings.Join(args, " "))
+		}
+		return nil
+	}
+}
 
 // watchRun makes commands that only group others ask for one of them, and tells
 // afterwards whether a command's own code was reached: an error before that is
