@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.uber.org/goleak"
 )
@@ -164,17 +167,11 @@ func TestRoutes(t *testing.T) {
 			kind, key := "application/json", fmt.Sprint(status)
 			if status >= 400 {
 				kind = "application/problem+json"
-				if schema := "/paths/" + escape(tt.route) + "/" + strings.ToLower(tt.method) + "/responses/" + key; status == 400 || !has(t, s, schema) {
-					key = ""
-				}
 			}
 			if got := header.Get("Content-Type"); got != kind {
 				t.Errorf("content type %s, want %s", got, kind)
 			}
-			at := "/components/schemas/ErrorModel"
-			if key != "" {
-				at = "/paths/" + escape(tt.route) + "/" + strings.ToLower(tt.method) + "/responses/" + key + "/content/" + escape(kind) + "/schema"
-			}
+			at := "/paths/" + escape(tt.route) + "/" + strings.ToLower(tt.method) + "/responses/" + key + "/content/" + escape(kind) + "/schema"
 			v, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
 			if err != nil {
 				t.Fatalf("%v: %s", err, body)
@@ -186,21 +183,66 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// has tells whether the description has such a part.
-func has(t *testing.T, s *Server, pointer string) bool {
-	t.Helper()
-	_, _, raw := call(t, s, "GET", "/openapi.json", "")
-	var v any
-	if err := json.Unmarshal(raw, &v); err != nil {
+// Each status by which the server refuses is in the description of its route.
+func TestRefusalsAreDescribed(t *testing.T) {
+	open, locked := newServer(t, newFake()), newServer(t, newFake(), withTokens)
+	empty, err := New(Options{})
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, step := range strings.Split(pointer, "/")[1:] {
-		m, _ := v.(map[string]any)
-		if v = m[strings.NewReplacer("~1", "/", "~0", "~", "%7B", "{", "%7D", "}").Replace(step)]; v == nil {
-			return false
+	for _, tt := range []struct {
+		s                           *Server
+		method, target, route, body string
+		header                      []string
+		status                      int
+	}{
+		{locked, "GET", "/v1/mode", "/v1/mode", "", nil, 401},
+		{locked, "GET", "/metrics", "/metrics", "", nil, 401},
+		{locked, "GET", "/v1/events", "/v1/events", "", nil, 401},
+		{locked, "GET", "/v1/pes", "/v1/pes", "", nil, 401},
+		{locked, "PUT", "/v1/mode", "/v1/mode", `{"mode":"auto"}`, []string{"Authorization", "Bearer " + secret, "Sec-Fetch-Site", "cross-site"}, 403},
+		{open, "GET", "/v1/lsps", "/v1/lsps", "", []string{"Host", "evil.example"}, 403},
+		{open, "GET", "/-/ready", "/-/ready", "", []string{"Host", "evil.example"}, 403},
+		{open, "PUT", "/v1/mode", "/v1/mode", "", nil, 400},
+		{open, "PUT", "/v1/mode", "/v1/mode", strings.Repeat(" ", 2<<20) + `{"mode":"auto"}`, nil, 413},
+		{open, "PUT", "/v1/mode", "/v1/mode", "mode: auto", []string{"Content-Type", "application/yaml"}, 415},
+		{empty, "GET", "/v1/status", "/v1/status", "", nil, 503},
+		{empty, "GET", "/v1/lsps", "/v1/lsps", "", nil, 503},
+		{empty, "GET", "/v1/events", "/v1/events", "", nil, 503},
+		{empty, "GET", "/-/ready", "/-/ready", "", nil, 503},
+	} {
+		status, _, body := call(t, tt.s, tt.method, tt.target, tt.body, tt.header...)
+		item := tt.s.OpenAPI().Paths[tt.route]
+		op := map[string]*huma.Operation{"GET": item.Get, "PUT": item.Put}[tt.method]
+		if status != tt.status || op.Responses[fmt.Sprint(status)] == nil {
+			t.Errorf("%s %s: %d, want %d, described\n%s", tt.method, tt.target, status, tt.status, body)
 		}
 	}
-	return true
+}
+
+// The description asks for what the server asks for.
+func TestDescribedCredentials(t *testing.T) {
+	certs := func(o *Options) { o.Certificate, o.Key, o.ClientCA = "c", "k", "ca" }
+	socket := func(o *Options) { o.Listen = []string{"127.0.0.1:1", "unix:/run/mpbox/api.sock"} }
+	for want, change := range map[string][]func(*Options){
+		`[] [{}] healthy null`:                            nil,
+		`[token] [{"token":[]}] healthy [{}]`:             {withTokens},
+		`[certificate] [{"certificate":[]}] healthy null`: {certs},
+		`[certificate token] [{"certificate":[],"token":[]},{}] healthy [{"certificate":[]},{}]`: {certs, withTokens, socket},
+	} {
+		o := newServer(t, newFake(), change...).OpenAPI()
+		all, err := json.Marshal(o.Security)
+		if err != nil {
+			t.Fatal(err)
+		}
+		healthy, err := json.Marshal(o.Paths["/-/healthy"].Get.Security)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%v %s healthy %s", slices.Sorted(maps.Keys(o.Components.SecuritySchemes)), all, healthy); got != want {
+			t.Errorf("got %s\nwant %s", got, want)
+		}
+	}
 }
 
 // Every route of the description is in TestRoutes or has a test of its own.
@@ -223,7 +265,7 @@ func TestDescription(t *testing.T) {
 		t.Errorf("%+v", doc.Info)
 	}
 	for _, p := range []string{"/v1/connections", "/v1/connections/{id}", "/v1/subflows", "/v1/bindings", "/v1/datapaths", "/v1/mirrors", "/v1/pes", "/v1/lsps", "/v1/topology",
-		"/v1/demands", "/v1/plans", "/v1/plans/{id}", "/v1/plans/{id}/approve", "/v1/thresholds", "/v1/mode", "/v1/changes", "/v1/explain/{id}", "/v1/events", "/v1/status"} {
+		"/v1/demands", "/v1/plans", "/v1/plans/{id}", "/v1/plans/{id}/approve", "/v1/thresholds", "/v1/mode", "/v1/changes", "/v1/explain/{id}", "/v1/events", "/v1/status", "/metrics", "/-/healthy", "/-/ready"} {
 		ops := doc.Paths[p]
 		delete(doc.Paths, p)
 		if len(ops) == 0 {

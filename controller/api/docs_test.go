@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	routeText  = regexp.MustCompile(`/v1/[a-z0-9/{}-]+`)
+	routeText  = regexp.MustCompile(`/v1/[a-z0-9/{}-]+|/metrics\b|/-/[a-z]+`)
 	routeTable = regexp.MustCompile("(?m)^\\| `(?:GET|PUT|PATCH|POST|DELETE).*?\\|")
 	methodText = regexp.MustCompile(`\b(GET|PUT|PATCH|POST|DELETE)\b`)
 )

@@ -39,7 +39,6 @@ func (s *Server) eventRoutes() {
 		Summary: "What changes, as it happens (server-sent events)",
 		Description: "Each event has its type as `event`, and as `data` an Event. Read the lists first with the stream open, then apply events. " +
 			"After an event of type lost, or when the stream ends, read the lists again.",
-		Errors: []int{http.StatusServiceUnavailable},
 	}
 	schema := s.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Event](), true, "Event")
 	op.Responses = map[string]*huma.Response{"200": {

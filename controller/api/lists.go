@@ -40,7 +40,6 @@ type listOutput[T any] struct {
 // have.
 func list[T any](s *Server, op huma.Operation, states []string, f func(context.Context, Query) (Page[T], error)) {
 	op.Method = http.MethodGet
-	op.Errors = append(op.Errors, http.StatusServiceUnavailable, http.StatusUnprocessableEntity)
 	if len(states) > 0 {
 		op.Description = strings.TrimSpace(op.Description + " States: " + strings.Join(states, ", ") + ".")
 	}

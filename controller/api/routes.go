@@ -185,7 +185,7 @@ func (s *Server) controlRoutes() {
 			}
 			return s.backend.Control.Mode(ctx)
 		})
-	register(s, huma.Operation{OperationID: "set-mode", Method: http.MethodPut, Path: "/v1/mode", Tags: tags, Summary: "Set what mpbox may do to routers", Errors: []int{422, 500}},
+	register(s, huma.Operation{OperationID: "set-mode", Method: http.MethodPut, Path: "/v1/mode", Tags: tags, Summary: "Set what mpbox may do to routers"},
 		func(ctx context.Context, in *struct{ Body Mode }) (Mode, error) {
 			if s.backend.Control == nil {
 				return Mode{}, errNotYet

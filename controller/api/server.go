@@ -56,9 +56,10 @@ func New(o Options) (*Server, error) {
 		s.log = zap.NewNop()
 	}
 	mux := http.NewServeMux()
-	s.huma = humago.New(mux, humaConfig(o.Version, s.opts.Tokens != nil))
+	s.huma = humago.New(mux, s.describe())
 	s.routes()
 	s.plainRoutes(mux)
+	s.describePlain()
 	s.handler = s.guard(known(mux))
 	return s, nil
 }
@@ -68,36 +69,6 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // OpenAPI gives the description of the API.
 func (s *Server) OpenAPI() *huma.OpenAPI { return s.huma.OpenAPI() }
-
-func humaConfig(version string, tokens bool) huma.Config {
-	if version == "" {
-		version = "0"
-	}
-	c := huma.DefaultConfig("mpbox", version)
-	c.Info.Description = "MPTCP connections in a provider network, the LSPs that their subflows ride, and what mpbox does about it.\n\n" +
-		"Lists are cut into pages: `next` of an answer is `after` of the next request, and absent at the end. " +
-		"`since` is a time (RFC 3339) or how long ago (10m). Errors are RFC 9457 problems. " +
-		"MPTCP keys and passwords are nowhere in this API."
-	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
-	c.DocsPath, c.SchemasPath = "", ""
-	c.CreateHooks = nil // no $schema in bodies
-	c.RejectUnknownQueryParameters = true
-	c.Tags = []*huma.Tag{
-		{Name: "flows", Description: "Connections, subflows, and where they ride"},
-		{Name: "network", Description: "Edge bridges, PEs, LSPs, topology"},
-		{Name: "plans", Description: "Demands and plans"},
-		{Name: "control", Description: "Thresholds, mode, audit"},
-		{Name: "system", Description: "Events and state of mpbox itself"},
-	}
-	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"token": {Type: "http", Scheme: "bearer", Description: "A token of api.tokens_file. Not asked for at unix sockets, and nowhere when there is no such file."},
-	}
-	c.Security = []map[string][]string{{}}
-	if tokens {
-		c.Security = []map[string][]string{{"token": {}}}
-	}
-	return c
-}
 
 // routes lays out what the description shows.
 func (s *Server) routes() {
@@ -195,10 +166,6 @@ var errNotYet = fmt.Errorf("%w: this part of mpbox is not running (yet)", ErrUna
 
 // register adds a route whose handler gives what the body is to be.
 func register[I, T any](s *Server, op huma.Operation, f func(context.Context, *I) (T, error)) {
-	op.Errors = append(op.Errors, http.StatusServiceUnavailable)
-	if s.opts.Tokens != nil {
-		op.Errors = append(op.Errors, http.StatusUnauthorized)
-	}
 	huma.Register(s.huma, op, func(ctx context.Context, in *I) (*struct{ Body T }, error) {
 		v, err := f(ctx, in)
 		if err != nil {

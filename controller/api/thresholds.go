@@ -21,7 +21,7 @@ func (s *Server) thresholdRoutes(tags []string) {
 			}
 			return s.backend.Control.Thresholds(ctx)
 		})
-	register(s, huma.Operation{OperationID: "set-thresholds", Method: http.MethodPut, Path: path, Tags: tags, Summary: "Set all thresholds", Errors: []int{422, 500}, RejectUnknownQueryParameters: true},
+	register(s, huma.Operation{OperationID: "set-thresholds", Method: http.MethodPut, Path: path, Tags: tags, Summary: "Set all thresholds", RejectUnknownQueryParameters: true},
 		func(ctx context.Context, in *struct{ Body Thresholds }) (Thresholds, error) {
 			return s.setThresholds(ctx, func(t *Thresholds) error {
 				if in.Body.Rules == nil {
@@ -32,14 +32,14 @@ func (s *Server) thresholdRoutes(tags []string) {
 			})
 		})
 	register(s, huma.Operation{OperationID: "change-thresholds", Method: http.MethodPatch, Path: path, Tags: tags, Summary: "Set some thresholds, for all demands or for some",
-		Description: "With vpn, policy, ingress or egress, what is given is set in the rule for these demands, which is made where there is none.", Errors: []int{422, 500}, RejectUnknownQueryParameters: true},
+		Description: "With vpn, policy, ingress or egress, what is given is set in the rule for these demands, which is made where there is none.", RejectUnknownQueryParameters: true},
 		func(ctx context.Context, in *patchInput) (Thresholds, error) {
 			if in.RuleMatch == (RuleMatch{}) {
 				return s.setThresholds(ctx, func(t *Thresholds) error { in.Body.apply(t); return nil })
 			}
 			return s.setRule(ctx, in.RuleMatch, func(t *Thresholds, i int) error { return in.Body.applyTo(t, i, in.RuleMatch) })
 		})
-	register(s, huma.Operation{OperationID: "remove-threshold-rule", Method: http.MethodDelete, Path: path, Tags: tags, Summary: "Remove the rule for some demands", Errors: []int{404, 422, 500}, RejectUnknownQueryParameters: true},
+	register(s, huma.Operation{OperationID: "remove-threshold-rule", Method: http.MethodDelete, Path: path, Tags: tags, Summary: "Remove the rule for some demands", Errors: []int{404}, RejectUnknownQueryParameters: true},
 		func(ctx context.Context, in *struct{ RuleMatch }) (Thresholds, error) {
 			if in.RuleMatch == (RuleMatch{}) {
 				return Thresholds{}, &InvalidError{Query: true, Field: "vpn", Detail: "name the rule: vpn, policy, ingress, egress, as it has them"}
