@@ -16,7 +16,7 @@ import (
 func TestRunEndsWithAllListeners(t *testing.T) {
 	dir := t.TempDir()
 	cfg, err := config.Parse(filepath.Join(dir, "mpbox.yaml"), fmt.Appendf(nil, `
-openflow: {listen: ["unix:%[1]s/of.sock", "unix:%[1]s/none/of.sock"]}
+openflow: {listen: ["unix:%[1]s/of.sock", "unix:%[1]s/mpbox.db/of.sock"]}
 api: {listen: ["unix:%[1]s/api.sock"]}
 store: {path: %[1]s/mpbox.db}
 `, filepath.ToSlash(dir)))
