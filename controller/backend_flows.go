@@ -103,7 +103,7 @@ func walk[ID ~uint64, T any](ctx context.Context, t *tap, list func(after ID, li
 func (r *flowReader) connection(view *tunnelmanager.View, c *detector.Connection) api.Connection {
 	o := api.Connection{
 		ID: connectionID(c), Token: fmt.Sprintf("%08x", c.Token), Version: int(c.Version), VPN: c.VPN, Since: time.Unix(0, c.Created),
-		State: connectionState(c), Demand: view.DemandOf[uint64(c.ID)], Restored: c.Restored, Bytes: c.Bytes[0] + c.Bytes[1],
+		State: connectionState(c), Demand: view.DemandOf[uint64(c.ID)], Restored: c.Restored, Bytes: r.flows.bytes(c),
 	}
 	if c.Client.IsValid() {
 		o.Client, o.Server = c.Client.String(), c.Server.String()
@@ -151,6 +151,7 @@ func (r *flowReader) subflow(view *tunnelmanager.View, c *detector.Connection, s
 
 func (r *flowReader) flow(view *tunnelmanager.View, f tunnelmanager.Flow) api.Flow {
 	o := api.Flow{Ingress: r.place(f.Ingress), Egress: r.place(f.Egress), BindingState: "none"}
+	o.Bytes, _ = r.flows.counters.of(f.CountRule().ID)
 	if b := view.ByFlow[r.manager.FlowName(f)]; b != nil {
 		o.LSP, o.Binding, o.BindingState, o.Route = b.LSP, b.Name, string(b.State), b.Route
 	}

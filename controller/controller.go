@@ -162,7 +162,8 @@ func (c *Controller) buildManager(connect connector) error {
 	if c.manager, err = tunnelmanager.New(mc, conns, bridges, newState(c.store), c.log); err != nil {
 		return err
 	}
-	c.flows = &flows{places: c.places, tap: c.tap, manager: c.manager, edge: e, log: c.log, publish: c.publishFlow, listed: map[detector.SubflowID]time.Time{}}
+	c.flows = &flows{places: c.places, tap: c.tap, manager: c.manager, log: c.log, publish: c.publishFlow, listed: map[detector.SubflowID]time.Time{}}
+	e.counters = &c.flows.counters
 	c.reader = &flowReader{tap: c.tap, flows: c.flows, manager: c.manager}
 	c.tap.ended = c.flows.ruleEnded
 	c.manager.OnNotice(c.publishNotice)

@@ -26,9 +26,7 @@ type edge struct {
 	places   *places
 	registry *datapath.Registry
 	idle     time.Duration
-
-	mu    sync.Mutex
-	rules map[uint64]tunnelmanager.EdgeRule // as last declared, by ID
+	counters *counters
 }
 
 var _ tunnelmanager.Edge = (*edge)(nil)
@@ -39,7 +37,6 @@ func (e *edge) SetRules(ctx context.Context, rules []tunnelmanager.EdgeRule) err
 	for dpid := range e.places.byDatapath {
 		byBridge[dpid] = nil
 	}
-	declared := map[uint64]tunnelmanager.EdgeRule{}
 	for _, r := range rules {
 		a, ok := e.places.attachments[r.Attachment]
 		if !ok {
@@ -53,11 +50,8 @@ func (e *edge) SetRules(ctx context.Context, rules []tunnelmanager.EdgeRule) err
 			o.Action = datapath.MarkDSCP(r.DSCP)
 		}
 		byBridge[a.dpid] = append(byBridge[a.dpid], o)
-		declared[r.ID] = r
 	}
-	e.mu.Lock()
-	e.rules = declared
-	e.mu.Unlock()
+	e.counters.declare(rules, time.Now())
 	return eachBridge(sortedKeys(byBridge), func(dpid uint64) error {
 		return e.registry.SetEdgeRules(ctx, dpid, byBridge[dpid])
 	})
@@ -66,8 +60,9 @@ func (e *edge) SetRules(ctx context.Context, rules []tunnelmanager.EdgeRule) err
 // Rules reads the rules of the bridges that are connected.
 func (e *edge) Rules(ctx context.Context) (tunnelmanager.EdgeState, error) {
 	s := tunnelmanager.EdgeState{Rules: map[uint64]tunnelmanager.EdgeRule{}, Attachments: map[string]bool{}}
-	var mu sync.Mutex // guards s.Rules and answered
-	answered := map[uint64]bool{}
+	var mu sync.Mutex // guards s.Rules, bytes and answered
+	bytes, answered := map[uint64]uint64{}, map[uint64]bool{}
+	e.counters.reading()
 	err := eachBridge(sortedKeys(e.places.byDatapath), func(dpid uint64) error {
 		installed, err := e.registry.InstalledEdgeRules(ctx, dpid)
 		if err != nil {
@@ -82,6 +77,7 @@ func (e *edge) Rules(ctx context.Context) (tunnelmanager.EdgeState, error) {
 			r.DSCP, r.Mark = i.Action.DSCP()
 			r.ID = r.Key()
 			s.Rules[r.ID] = r
+			bytes[r.ID] = i.Bytes
 		}
 		return nil
 	})
@@ -90,6 +86,7 @@ func (e *edge) Rules(ctx context.Context) (tunnelmanager.EdgeState, error) {
 			s.Attachments[name] = true
 		}
 	}
+	s.Bytes = e.counters.read(bytes, time.Now())
 	return s, err
 }
 
@@ -109,14 +106,6 @@ func eachBridge(dpids []uint64, f func(dpid uint64) error) error {
 	}
 	_ = g.Wait() // in errs
 	return errors.Join(errs...)
-}
-
-// rule gives a declared rule by its number.
-func (e *edge) rule(id uint64) (tunnelmanager.EdgeRule, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	r, ok := e.rules[id]
-	return r, ok
 }
 
 // at finds the attachment of a port and just these VLAN tags, and whether the port is

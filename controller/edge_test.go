@@ -94,7 +94,7 @@ func TestSlowBridgeHoldsUpNoOther(t *testing.T) {
 			b.stuck.Store(i < 2)
 			b.flows.Store(0)
 		}
-		e := &edge{places: newPlaces(cfg), registry: r}
+		e := &edge{places: newPlaces(cfg), registry: r, counters: new(counters)}
 		began := time.Now()
 		told := make(chan error, 1)
 		go func() { told <- e.SetRules(ctx, rules) }()

@@ -26,9 +26,10 @@ type flows struct {
 	places  *places
 	tap     *tap
 	manager *tunnelmanager.Manager
-	edge    *edge
 	log     *zap.Logger
 	publish func(detector.Event, *detector.Connection)
+
+	counters counters
 
 	mu     sync.Mutex                       // for listed, which drain alone writes
 	listed map[detector.SubflowID]time.Time // when a subflow could be shown first
@@ -200,6 +201,22 @@ func (f *flows) translate(c *detector.Connection) tunnelmanager.Connection {
 	return out
 }
 
+// bytes is what edge rules have counted of a connection.
+func (f *flows) bytes(c *detector.Connection) uint64 {
+	sum := c.Bytes[0] + c.Bytes[1]
+	for i := range c.Subflows {
+		s := &c.Subflows[i]
+		if s.Alias {
+			continue // its packets are the other subflow's
+		}
+		for _, x := range [2]tunnelmanager.Flow{f.flow(s.ToServer, s.Client, s.Server), f.flow(s.ToClient, s.Server, s.Client)} {
+			_, unheard := f.counters.of(x.CountRule().ID)
+			sum += unheard
+		}
+	}
+	return sum
+}
+
 // dscp is the customer's own for a flow.
 func (f *flows) dscp(scope string, x tunnelmanager.Flow) uint8 {
 	f.tap.mu.Lock()
@@ -261,8 +278,8 @@ func (p *places) byPrefix(scope string, a netip.Addr) string {
 
 // ruleEnded tells the detector of a bound flow whose edge rule is gone.
 func (f *flows) ruleEnded(_ uint64, e datapath.End) {
-	r, ok := f.edge.rule(e.ID)
-	if !ok || r.FromPE {
+	r, ok := f.counters.end(e.ID, e.Bytes)
+	if !ok {
 		return
 	}
 	place := f.places.placeOf(r.Attachment, detector.CE)

@@ -54,7 +54,6 @@ func TestWhatIsNotRestoredIsForgotten(t *testing.T) {
 	p := testPlaces()
 	f := &flows{places: p, manager: m, log: log, listed: map[detector.SubflowID]time.Time{},
 		tap: &tap{tracker: detector.New(detector.Config{Places: p.list, MaxConnections: 3})}}
-	f.edge = &edge{places: p}
 	was, err := m.Bound()
 	if err != nil {
 		t.Fatal(err)

@@ -94,7 +94,7 @@ func (m *Manager) notYet(g *demandGroup, now time.Time) (string, time.Time) {
 	d := threshold.Demand{Members: len(g.members), LastJoin: g.youngest}
 	why := ""
 	for i, c := range g.members {
-		v := g.limits.Counts(threshold.Connection{Subflows: len(g.slots[i]), Since: c.Since, Bytes: c.Bytes}, now)
+		v := g.limits.Counts(countable(c, g.slots[i], g.limits, m.attachments, m.edgeOf.Bytes), now)
 		if v.OK {
 			d.Connections++
 			continue

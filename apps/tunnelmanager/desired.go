@@ -39,6 +39,13 @@ func (r EdgeRule) Key() uint64 {
 	return binary.BigEndian.Uint64(h[:8])
 }
 
+// CountRule is the edge rule that counts a flow where it enters.
+func (f Flow) CountRule() EdgeRule {
+	r := EdgeRule{Attachment: f.Ingress, Src: f.Src, Dst: f.Dst}
+	r.ID = r.Key()
+	return r
+}
+
 func appendEnds(b []byte, src, dst netip.AddrPort) []byte {
 	return dst.AppendTo(append(src.AppendTo(append(b, ' ')), ' '))
 }
@@ -73,14 +80,23 @@ func (d *desired) rule(b *Binding, r desiredRule) {
 	b.rules = append(b.rules, r.ID)
 }
 
-func count(b *Binding) EdgeRule {
-	return EdgeRule{Attachment: b.Flow.Ingress, Src: b.Flow.Src, Dst: b.Flow.Dst}
-}
-
 // counted has a binding's flow counted where it enters, if a bridge stands there.
 func (d *desired) counted(b *Binding, ingress Attachment) {
 	if !ingress.NoBridge {
-		d.rule(b, desiredRule{EdgeRule: count(b)})
+		d.rule(b, desiredRule{EdgeRule: b.Flow.CountRule()})
+	}
+}
+
+// weighed has the flows of connections counted that are not bound yet: their volume may
+// let them in.
+func (d *desired) weighed(g *demandGroup, at map[string]Attachment) {
+	for _, s := range slices.Concat(g.slots...) {
+		for _, f := range s.Flows {
+			if !at[f.Ingress].NoBridge {
+				r := f.CountRule()
+				d.rules[r.ID] = desiredRule{EdgeRule: r}
+			}
+		}
 	}
 }
 
@@ -116,6 +132,9 @@ func desire(in desireInput) *desired {
 		g := &in.groups[gi]
 		a, ok := in.assignments[g.ID]
 		if !ok {
+			if g.limits.MinBytes > 0 {
+				d.weighed(g, in.attachments)
+			}
 			continue
 		}
 		for dir, lsps := range [2][]string{a.Forward, a.Reverse} {
@@ -224,7 +243,7 @@ func (d *desired) bind(in desireInput, g *demandGroup, c *Connection, s *Subflow
 	if len(needs) == 0 {
 		b.State, b.Reason = BindingFailed, fmt.Sprintf("class steering needs the prefixes behind %s: set prefixes of attachment %s", pair.Egress, f.Egress)
 	}
-	mark := count(b)
+	mark := b.Flow.CountRule()
 	mark.Mark, mark.DSCP = len(needs) > 0, dscp
 	// The far edge gives the customer its own DSCP back, before anything is marked.
 	restore := EdgeRule{Attachment: f.Egress, FromPE: true, Src: f.Src, Dst: f.Dst, Mark: true, DSCP: f.DSCP}

@@ -18,6 +18,9 @@ type Edge interface {
 // EdgeState is what was read back from the edge bridges.
 type EdgeState struct {
 	Rules map[uint64]EdgeRule
+	// Bytes counted of flows, by the ID of their CountRule, besides those of rules
+	// that ended, which Connection.Bytes has.
+	Bytes map[uint64]uint64
 	// Attachments whose bridge answered.
 	Attachments map[string]bool
 }

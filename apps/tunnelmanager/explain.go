@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"mpbox/apps/tunnelmanager/threshold"
 )
 
 // Explanation says why a connection rides where it does.
@@ -50,7 +48,7 @@ func (m *Manager) Explain(c Connection) Explanation {
 	}
 	ask("subflows that count (established, no backup, not forged, both PEs known, not local)", fmt.Sprintf("%d of %d", len(subs), len(c.Subflows)),
 		fmt.Sprintf("at least %d (min_subflows)", limits.MinSubflows), len(subs) >= limits.MinSubflows)
-	v := limits.Counts(threshold.Connection{Subflows: len(subs), Since: c.Since, Bytes: c.Bytes}, time.Now())
+	v := limits.Counts(countable(&c, subs, limits, m.attachments, view.counted), time.Now())
 	ask("age and volume", time.Since(c.Since).Round(time.Millisecond).String(), v.Reason, v.OK)
 	var d *Demand
 	for i := range view.Demands {

@@ -3,6 +3,7 @@ package tunnelmanager
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -226,6 +227,7 @@ func (r *router) sets() []string {
 type bridges struct {
 	mu    sync.Mutex
 	rules map[uint64]EdgeRule
+	bytes map[uint64]uint64 // counted, by rule
 	up    bool
 	set   func([]EdgeRule) // looks at what is set; may be nil
 }
@@ -250,6 +252,7 @@ func (b *bridges) Rules(context.Context) (EdgeState, error) {
 	for id, r := range b.rules {
 		s.Rules[id] = r
 	}
+	s.Bytes = maps.Clone(b.bytes)
 	return s, nil
 }
 

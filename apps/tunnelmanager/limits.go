@@ -13,6 +13,22 @@ import (
 // limitsOf gives the limits that a demand is judged by.
 func (m *Manager) limitsOf(d *plan.Demand) threshold.Limits { return m.rules.For(m.limits, d) }
 
+// countable is what limits ask of a connection with these eligible subflows; bytes are
+// those of EdgeState.
+func countable(c *Connection, subs []*Subflow, l threshold.Limits, at map[string]Attachment, bytes map[uint64]uint64) threshold.Connection {
+	out := threshold.Connection{Subflows: len(subs), Since: c.Since, Bytes: c.Bytes, Uncounted: true}
+	if l.MinBytes == 0 {
+		return out // as it is not asked for
+	}
+	for _, s := range subs {
+		for _, f := range s.Flows {
+			out.Uncounted = out.Uncounted && at[f.Ingress].NoBridge
+			out.Bytes += bytes[f.CountRule().ID]
+		}
+	}
+	return out
+}
+
 // names are those that rules may use.
 func (m *Manager) names() threshold.Names {
 	n := threshold.Names{VPNs: m.cfg.VPNs}

@@ -128,6 +128,56 @@ func TestDemandsAreMovedByTheirOwnLimits(t *testing.T) {
 	}
 }
 
+// With min_bytes the flows of connections that wait are counted, and volume lets them
+// in; where no bridge counts, it is not asked for.
+func TestVolumeLetsAConnectionIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		bridge := true
+		change := func(c *Config) {
+			c.Thresholds.MinBytes = 1e6
+			for i := range c.Attachments {
+				c.Attachments[i].NoBridge = !bridge
+			}
+		}
+		m, stop := n.start(Auto, SteerFTN, nil, change)
+		c := conn(1, 2)
+		m.Put(c)
+		settle(20 * time.Second)
+		if edge, _ := n.edge.Rules(t.Context()); len(edge.Rules) != 4 || len(m.View().Bindings) != 0 {
+			t.Errorf("while it waits: rules %v, bindings %v", edge.Rules, m.View().Bindings)
+		}
+		c.Bytes = 4e5 // of rules that ended
+		m.Put(c)
+		n.edge.mu.Lock()
+		n.edge.bytes = map[uint64]uint64{c.Subflows[0].Flows[C2S].CountRule().ID: 1e5, c.Subflows[1].Flows[S2C].CountRule().ID: 4e5}
+		n.edge.mu.Unlock()
+		settle(20 * time.Second)
+		for _, text := range []string{m.View().Demands[0].Reason, m.Explain(c).Verdict} {
+			if !strings.Contains(text, "it has carried 900000 bytes, 1000000 wanted (min_bytes)") {
+				t.Errorf("waits: %s", text)
+			}
+		}
+		n.edge.mu.Lock()
+		n.edge.bytes[c.Subflows[1].Flows[S2C].CountRule().ID] = 5e5
+		n.edge.mu.Unlock()
+		settle(5 * time.Second)
+		if got := states(m); got[BindingVerified] != 4 {
+			t.Errorf("after 1 MB: %v", got)
+		}
+		stop()
+
+		bridge = false
+		m, stop = newNetwork(t).start(Auto, SteerFTN, nil, change)
+		defer stop()
+		m.Put(conn(2, 2))
+		settle(20 * time.Second)
+		if got := states(m); got[BindingVerified] != 4 {
+			t.Errorf("without bridges: %v", got)
+		}
+	})
+}
+
 // What nothing needs is kept for as long as those that rode it last ask for, over a
 // restart too, and not for twice as long.
 func TestReleaseDelayIsTheDemandsOwn(t *testing.T) {

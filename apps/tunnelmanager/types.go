@@ -127,7 +127,7 @@ type Connection struct {
 	VPN      string
 	Since    time.Time
 	Subflows []Subflow
-	// Bytes seen on its bound flows.
+	// Bytes that edge rules of its flows had counted when they ended.
 	Bytes uint64
 }
 

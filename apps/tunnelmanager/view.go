@@ -92,6 +92,7 @@ type View struct {
 	Owner      string
 	EdgeErr    error
 	edgeReadOK bool
+	counted    map[uint64]uint64 // EdgeState.Bytes
 }
 
 // LSPView is an LSP with what uses it.
@@ -114,7 +115,7 @@ func (m *Manager) FlowName(f Flow) string { return flowName(m.cfg.Owner, f) }
 // publish makes the snapshot that readers see from now on.
 func (m *Manager) publish(now time.Time) {
 	v := &View{At: now, Mode: m.mode, Limits: m.limits, Rules: m.rules, TED: m.ted, TEDAt: m.tedAt, TEDFrom: m.tedFrom, ByFlow: m.binding, Owner: m.cfg.Owner,
-		Changes: m.audit.ring[:len(m.audit.ring):len(m.audit.ring)], DemandOf: map[uint64]string{}, EdgeErr: m.edgeErr, edgeReadOK: m.edgeOK}
+		Changes: m.audit.ring[:len(m.audit.ring):len(m.audit.ring)], DemandOf: map[uint64]string{}, EdgeErr: m.edgeErr, edgeReadOK: m.edgeOK, counted: m.edgeOf.Bytes}
 	for _, name := range sortedKeys(m.binding) {
 		v.Bindings = append(v.Bindings, m.binding[name])
 	}

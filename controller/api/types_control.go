@@ -9,7 +9,7 @@ type Thresholds struct {
 	MinSubflows     int      `json:"min_subflows" minimum:"2" maximum:"64" doc:"Subflows that a connection must have to count"`
 	MinGain         float64  `json:"min_gain" minimum:"1" maximum:"1000" doc:"Predicted goodput after, divided by that before, that a change must bring"`
 	MinAge          Duration `json:"min_age" doc:"Age that a connection must have to count; 0s to 24h"`
-	MinBytes        uint64   `json:"min_bytes" doc:"Bytes that a connection must have carried to count, where bytes are known"`
+	MinBytes        uint64   `json:"min_bytes" doc:"Bytes that let a connection count before it is min_age old; with min_age 0s, those that it must have carried. Edge bridges count them, by a rule for each flow that waits; connections that pass none are judged by min_age alone"`
 	Settle          Duration `json:"settle" doc:"Quiet time after the last join before planning; 0s to 1m"`
 	HoldDown        Duration `json:"hold_down" doc:"Time for which a demand that was moved is not moved again, unless an LSP fails; 0s to 24h"`
 	MaxOpsPerMinute int      `json:"max_ops_per_minute" minimum:"1" maximum:"100000" doc:"Operations on routers, all PEs together"`
@@ -25,7 +25,7 @@ type Limits struct {
 	MinSubflows    *int      `json:"min_subflows,omitempty" minimum:"2" maximum:"64" doc:"Subflows that a connection must have to count"`
 	MinGain        *float64  `json:"min_gain,omitempty" minimum:"1" maximum:"1000" doc:"Predicted goodput after, divided by that before, that a change must bring"`
 	MinAge         *Duration `json:"min_age,omitempty" doc:"Age that a connection must have to count; 0s to 24h"`
-	MinBytes       *uint64   `json:"min_bytes,omitempty" doc:"Bytes that a connection must have carried to count, where bytes are known"`
+	MinBytes       *uint64   `json:"min_bytes,omitempty" doc:"Bytes that let a connection count before it is min_age old; with min_age 0s, those that it must have carried. Edge bridges count them, by a rule for each flow that waits; connections that pass none are judged by min_age alone"`
 	Settle         *Duration `json:"settle,omitempty" doc:"Quiet time after the last join before planning; 0s to 1m"`
 	HoldDown       *Duration `json:"hold_down,omitempty" doc:"Time for which a demand that was moved is not moved again, unless an LSP fails; 0s to 24h"`
 	ReleaseDelay   *Duration `json:"release_delay,omitempty" doc:"Time for which an LSP that nothing needs is kept; 0s to 24h"`

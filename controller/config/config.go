@@ -157,7 +157,7 @@ type Thresholds struct {
 	MinSubflows     int      `yaml:"min_subflows" jsonschema:"minimum=2,maximum=64" jsonschema_description:"Subflows that a connection must have to count."`
 	MinGain         float64  `yaml:"min_gain" jsonschema:"minimum=1,maximum=1000" jsonschema_description:"Predicted goodput after, divided by that before, that a change must bring."`
 	MinAge          Duration `yaml:"min_age" jsonschema_description:"Age that a connection must have to count; at most 24h."`
-	MinBytes        uint64   `yaml:"min_bytes" jsonschema_description:"Bytes that a connection must have carried to count, where bytes are known."`
+	MinBytes        uint64   `yaml:"min_bytes" jsonschema_description:"Bytes that let a connection count before it is min_age old; with min_age 0s, those that it must have carried. Edge bridges count them, by a rule for each flow that waits; connections that pass none are judged by min_age alone."`
 	Settle          Duration `yaml:"settle" jsonschema_description:"Quiet time after the last join before planning; at most 1m."`
 	HoldDown        Duration `yaml:"hold_down" jsonschema_description:"Time for which a demand that was moved is not moved again, unless an LSP fails; at most 24h."`
 	MaxOpsPerMinute int      `yaml:"max_ops_per_minute" jsonschema:"minimum=1,maximum=100000" jsonschema_description:"Operations on routers, all PEs together."`

@@ -208,11 +208,12 @@ func TestIntegrationVPNsWithTheSameAddresses(t *testing.T) {
 }
 
 // With min_connections 3 the first two connections cause no SET, the third moves
-// all, a fourth is bound without a new LSP; release is seen in the audit.
+// all, a fourth is bound without a new LSP; release is seen in the audit. Volume, not
+// age, makes a connection count, so what connections carry is seen before they are bound.
 func TestIntegrationThresholds(t *testing.T) {
 	l := up(t, "two-path", "snmp", "ftn", nil)
 	c := start(t, l)
-	c.set(http.MethodPatch, "/v1/thresholds", object{"min_connections": 3, "release_delay": "2s"})
+	c.set(http.MethodPatch, "/v1/thresholds", object{"min_connections": 3, "release_delay": "2s", "min_age": "0s", "min_bytes": 1_000_000})
 	if code, b := c.raw(http.MethodPatch, "/v1/thresholds", object{"min_gain": 0.5}); code != http.StatusUnprocessableEntity {
 		t.Errorf("min_gain 0.5: %d %s", code, b)
 	}
@@ -240,12 +241,23 @@ func TestIntegrationThresholds(t *testing.T) {
 	if n := len(c.list("/v1/lsps", "owned", "true")); n != owned {
 		t.Errorf("a fourth connection: %d LSPs, %d before", n, owned)
 	}
+	counted := func() (n float64) {
+		for _, x := range c.list("/v1/connections") {
+			n += x["bytes"].(float64)
+		}
+		return n
+	}
+	before := tr.Bytes()
+	c.wait(10*time.Second, "bytes are counted while they flow", func() bool { return counted() > 4e6 })
 	if err := tr.Stop(); err != nil {
 		t.Error(err)
 	}
 	c.wait(20*time.Second, "all is released", func() bool {
 		return len(c.list("/v1/lsps", "owned", "true")) == 0 && len(c.list("/v1/bindings")) == 0
 	})
+	if carried := float64(tr.Bytes() - before); counted() < carried || carried == 0 {
+		t.Errorf("%.0f bytes were counted of more than %.0f", counted(), carried)
+	}
 	for _, action := range []string{"threshold", "plan", "signal", "bind", "unbind", "release-delay", "release"} {
 		if len(c.list("/v1/changes?limit=500", "action", action)) == 0 {
 			t.Errorf("the audit shows no %s", action)

@@ -346,7 +346,7 @@ func TestIntegrationEdgeRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.sw.Until("withdrawn rule ended", func() bool { r.rec.mu.Lock(); defer r.rec.mu.Unlock(); return len(r.rec.ends) == 2 })
-	if r.rec.ends[1].ID != 14 || r.rec.ends[1].Reason != EndDeleted || r.rec.ends[1].Packets != 4 {
+	if r.rec.ends[1].ID != 14 || r.rec.ends[1].Reason != EndDeleted || r.rec.ends[1].Packets != 4 || r.rec.ends[1].Bytes != got[14].Bytes || got[14].Bytes == 0 {
 		t.Errorf("ends %+v", r.rec.ends)
 	}
 	// The rule is in the table; the switch's cache follows within milliseconds.

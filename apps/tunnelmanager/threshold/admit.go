@@ -21,14 +21,19 @@ type Connection struct {
 	// Subflows that are established and no backup.
 	Subflows int
 	Since    time.Time
-	// Bytes carried so far; 0 where unknown.
-	Bytes uint64
+	// Bytes carried so far. Uncounted: nothing counts them.
+	Bytes     uint64
+	Uncounted bool
 }
 
 // Counts tells whether a connection counts for its demand. It must be old or large
 // enough; either will do, so that a short flow moves nothing and a large one need
-// not wait. A limit of 0 is none: with MinAge 0, MinBytes alone decides.
+// not wait. A limit of 0 is none: with MinAge 0, MinBytes alone decides. Where nothing
+// counts bytes, MinBytes is not asked.
 func (l Limits) Counts(c Connection, now time.Time) Verdict {
+	if c.Uncounted {
+		l.MinBytes = 0
+	}
 	if c.Subflows < l.MinSubflows {
 		return Verdict{Reason: fmt.Sprintf("it has %d subflows, %d wanted (min_subflows)", c.Subflows, l.MinSubflows)}
 	}

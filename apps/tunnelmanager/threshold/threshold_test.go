@@ -52,14 +52,16 @@ func TestCounts(t *testing.T) {
 		ok     bool
 		why    string
 	}{
-		{"old enough", time.Second, 0, Connection{2, t0.Add(-time.Second), 0}, true, ""},
-		{"too young", time.Second, 0, Connection{2, t0.Add(-time.Second + 1), 0}, false, "min_age"},
-		{"young but large", time.Second, 1000, Connection{2, t0, 1000}, true, ""},
-		{"old and small", time.Second, 1000, Connection{2, t0.Add(-time.Minute), 1}, true, ""},
-		{"only volume counts, small", 0, 1000, Connection{2, t0.Add(-time.Hour), 999}, false, "min_bytes"},
-		{"only volume counts, large", 0, 1000, Connection{2, t0, 1000}, true, ""},
-		{"no limit", 0, 0, Connection{2, t0, 0}, true, ""},
-		{"one subflow", 0, 0, Connection{1, t0.Add(-time.Hour), 1e9}, false, "min_subflows"},
+		{"old enough", time.Second, 0, Connection{2, t0.Add(-time.Second), 0, false}, true, ""},
+		{"too young", time.Second, 0, Connection{2, t0.Add(-time.Second + 1), 0, false}, false, "min_age"},
+		{"young but large", time.Second, 1000, Connection{2, t0, 1000, false}, true, ""},
+		{"old and small", time.Second, 1000, Connection{2, t0.Add(-time.Minute), 1, false}, true, ""},
+		{"only volume counts, small", 0, 1000, Connection{2, t0.Add(-time.Hour), 999, false}, false, "min_bytes"},
+		{"only volume counts, large", 0, 1000, Connection{2, t0, 1000, false}, true, ""},
+		{"volume that nothing counts is not asked for", 0, 1000, Connection{2, t0, 0, true}, true, ""},
+		{"age is, where nothing counts volume", time.Second, 1000, Connection{2, t0, 0, true}, false, "min_age"},
+		{"no limit", 0, 0, Connection{2, t0, 0, false}, true, ""},
+		{"one subflow", 0, 0, Connection{1, t0.Add(-time.Hour), 1e9, false}, false, "min_subflows"},
 	} {
 		l := base
 		l.MinAge, l.MinBytes = tt.minAge, tt.minB
