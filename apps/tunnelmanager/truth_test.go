@@ -30,9 +30,11 @@ func TestRefusedDemandIsNotMet(t *testing.T) {
 		if d := m.View().Demands[0]; d.State != "unmet" || !strings.Contains(d.Reason, "mplsFTNRowStatus") {
 			t.Errorf("demand is %s: %s", d.State, d.Reason)
 		}
+		n.mu.Lock()
 		for _, pe := range n.pes {
 			pe.refuse = nil
 		}
+		n.mu.Unlock()
 		settle(time.Minute)
 		if d := m.View().Demands[0]; d.State != "met" || d.Achieved < d.Level {
 			t.Errorf("demand is %s: %s", d.State, d.Reason)
