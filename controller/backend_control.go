@@ -10,6 +10,7 @@ import (
 	"mpbox/apps/tunnelmanager"
 	"mpbox/apps/tunnelmanager/plan"
 	"mpbox/controller/api"
+	"mpbox/topology"
 	"mpbox/topology/disjoint"
 )
 
@@ -97,25 +98,44 @@ func planView(view *tunnelmanager.View, p *tunnelmanager.Plan) api.Plan {
 		o.Demands = append(o.Demands, api.PlanDemand{ID: d.ID, Requested: d.Requested.String(), Before: d.Before.String(), After: d.After.String(),
 			Gain: d.Gain, Shared: sharedView(d.Shared), Unmet: d.Unmet})
 	}
-	for i, l := range p.Signal {
-		op := api.PlanOp{N: i + 1, PE: l.Ingress, Op: "signal", LSP: l.Name, State: "waiting"}
+	lsps := lspsOf(view, p)
+	for i := range p.Ops {
+		o.Ops = append(o.Ops, opView(p, &p.Ops[i], view, lsps))
+	}
+	return o
+}
+
+// lspsOf are the LSPs that there are, with the links of their routes; those that a plan
+// signals have the routes that it gives them.
+func lspsOf(view *tunnelmanager.View, p *tunnelmanager.Plan) map[topology.LSPKey][]int {
+	out := map[topology.LSPKey][]int{}
+	for i := range view.LSPs {
+		out[view.LSPs[i].Key()] = view.LSPs[i].Links
+	}
+	for _, l := range p.Signal {
 		if view.TED != nil {
 			if links, err := view.TED.Route(l.Ingress, l.ERO); err == nil {
-				for _, k := range links {
-					op.Route = append(op.Route, view.TED.Links()[k].Name)
-				}
+				out[l.Key()] = links
 			}
 		}
-		switch p.State {
-		case tunnelmanager.PlanRunning:
-			op.State = "running"
-		case tunnelmanager.PlanDone:
-			op.State = "done"
-		case tunnelmanager.PlanFailed:
-			op.State = "failed"
-		case tunnelmanager.PlanProposed, tunnelmanager.PlanSuperseded:
-		}
-		o.Ops = append(o.Ops, op)
+	}
+	return out
+}
+
+func opView(p *tunnelmanager.Plan, op *tunnelmanager.Op, view *tunnelmanager.View, lsps map[topology.LSPKey][]int) api.PlanOp {
+	links, there := lsps[topology.LSPKey{Ingress: op.PE, Name: op.LSP}]
+	o := api.PlanOp{N: op.N, PE: op.PE, Op: string(op.Op), LSP: op.LSP, FTN: op.FTN, Demand: op.Demand, Direction: op.Direction, After: op.After, State: string(op.State)}
+	if op.Demand != "" {
+		o.Slot = &op.Slot
+	}
+	for _, k := range links {
+		o.Route = append(o.Route, view.TED.Links()[k].Name)
+	}
+	if f := op.Failure; op.State == tunnelmanager.OpFailed {
+		o.Error = &api.Problem{Step: f.Step, Detail: f.Detail, Remedy: f.Remedy, At: f.At}
+	}
+	if op.Op == plan.OpRelease && !there && (p.State == tunnelmanager.PlanDone || p.State == tunnelmanager.PlanFailed) {
+		o.State = string(tunnelmanager.OpDone)
 	}
 	return o
 }

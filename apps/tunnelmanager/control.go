@@ -138,6 +138,7 @@ func (m *Manager) Propose(ctx context.Context, actor string, scope plan.Scope) (
 		if scope == plan.Evaluate {
 			q.State = PlanDone
 		}
+		q.Ops = m.opsOf(q, res)
 		m.addPlan(q)
 		m.record(now, Change{Actor: actor, Action: "propose", Subject: q.ID, Plan: q.ID, Result: ResultOK})
 		p = q.clone()

@@ -276,6 +276,7 @@ func (m *Manager) weigh(now time.Time, scope plan.Scope, res plan.Result, w *wak
 			}
 		}
 	}
+	p.Ops = m.opsOf(p, res)
 	if m.mode == Suggest {
 		m.propose(now, p)
 		return
@@ -322,7 +323,7 @@ func (m *Manager) propose(now time.Time, p *Plan) {
 // accept puts a plan into force: from here on reconcile brings it about. Other
 // proposals were made without it, and may give its names to other routes.
 func (m *Manager) accept(now time.Time, p *Plan, actor string) {
-	p.State, p.Actor = PlanRunning, actor
+	p.State, p.Actor, p.Began = PlanRunning, actor, now
 	for _, old := range m.plans {
 		if old.State == PlanProposed {
 			m.supersede(old, p.ID+" came into force")

@@ -175,10 +175,15 @@ func demandVerdict(o plan.Outcome, got disjoint.Level) string {
 // finishPlans closes the plans in force whose LSPs are up and whose bindings are
 // verified, or that something refused.
 func (m *Manager) finishPlans(now time.Time) {
+	var bindings map[slotOf][]*Binding
 	for _, p := range m.plans {
 		if p.State != PlanRunning {
 			continue
 		}
+		if bindings == nil {
+			bindings = m.bindingsBySlot()
+		}
+		m.follow(p, bindings, now)
 		open, failed := 0, ""
 		of := map[string]bool{}
 		for _, o := range p.Demands {
@@ -201,7 +206,7 @@ func (m *Manager) finishPlans(now time.Time) {
 			p.State, p.Reason = PlanFailed, failed
 		case open == 0:
 			p.State = PlanDone
-		case now.Sub(p.At) > time.Minute:
+		case now.Sub(p.Began) > time.Minute:
 			p.State, p.Reason = PlanFailed, fmt.Sprintf("%d bindings were not verified within a minute", open)
 		default:
 			continue

@@ -1,6 +1,7 @@
 package tunnelmanager
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -120,16 +121,24 @@ func opVerb(op driver.Op) string {
 
 func opChange(pe string, op driver.Op, result string, err error) Change {
 	c := Change{Action: opVerb(op), Subject: opName(op), PE: pe, Step: op.String(), Result: result}
-	var de *driver.Error
-	if errors.As(err, &de) {
-		c.Step, c.Detail, c.Remedy = de.Step, de.Kind.Error(), de.Remedy
-		if de.Detail != "" {
-			c.Detail += ": " + de.Detail
-		}
-	} else if err != nil {
-		c.Detail = err.Error()
+	if err != nil {
+		f := failureOf(err)
+		c.Step, c.Detail, c.Remedy = cmp.Or(f.Step, c.Step), f.Detail, f.Remedy
 	}
 	return c
+}
+
+// failureOf puts an error of a PE into words; Step is empty where it tells none.
+func failureOf(err error) Failure {
+	var de *driver.Error
+	if !errors.As(err, &de) {
+		return Failure{Detail: err.Error()}
+	}
+	f := Failure{Step: de.Step, Detail: de.Kind.Error(), Remedy: de.Remedy}
+	if de.Detail != "" {
+		f.Detail += ": " + de.Detail
+	}
+	return f
 }
 
 // learnFrom takes over what a PE already carries for this instance, so that a

@@ -37,6 +37,13 @@ type Plan struct {
 	Trigger string
 	Demands []plan.Outcome
 	Signal  []topology.LSP
+	// Ops as they were last; never changed in place.
+	Ops []Op
+	// Began is when it came into force.
+	Began time.Time
+
+	unsaved bool      // Ops are newer than in the store
+	saved   time.Time // when they were saved last
 }
 
 func (p *Plan) clone() *Plan { c := *p; return &c }

@@ -93,7 +93,8 @@ func (f *fakeBox) Plans(context.Context, api.Query) (api.Page[api.Plan], error) 
 }
 
 func (f *fakeBox) plan(state string) api.Plan {
-	return api.Plan{ID: "12", State: state, Trigger: "demand d1", Demands: []api.PlanDemand{{ID: "d1", Before: "none", After: "node"}}, Ops: []api.PlanOp{{N: 2, PE: "pe1", Op: "signal", LSP: "mpbox/lab/pe1-pe2/1", After: []int{1}}}}
+	return api.Plan{ID: "12", State: state, Trigger: "demand d1", Demands: []api.PlanDemand{{ID: "d1", Before: "none", After: "node"}}, Ops: []api.PlanOp{{N: 2, PE: "pe1", Op: "signal", LSP: "mpbox/lab/pe1-pe2/1", After: []int{1}},
+		{N: 3, PE: "pe1", Op: "bind", LSP: "mpbox/lab/pe1-pe2/1", Demand: "d1", Direction: "forward", Slot: new(int), State: "failed", Error: &api.Problem{Step: "SET row", Detail: "no", Remedy: "make room"}}}}
 }
 
 func (f *fakeBox) Plan(_ context.Context, id string) (api.Plan, error) {
@@ -205,7 +206,7 @@ func TestClients(t *testing.T) {
 		{"mode", 0, []string{"suggest"}},
 		{"mode auto", 0, []string{"auto"}},
 		{"plan list", 0, []string{"12", "proposed", "demand d1"}},
-		{"plan show 12", 0, []string{"signal", "mpbox/lab/pe1-pe2/1", "none", "node"}},
+		{"plan show 12", 0, []string{"signal", "mpbox/lab/pe1-pe2/1", "none", "node", "d1, forward slot 1", "SET row: no (make room)"}},
 		{"plan show 13", 1, []string{"plan 13: not found"}},
 		{"plan approve 12", 0, []string{"running"}},
 		{"plan approve 13", 1, []string{"plan 13 is done: conflict"}},

@@ -86,7 +86,11 @@ func printPlan(cmd *cobra.Command, c *client, p api.Plan) error {
 		for _, n := range o.After {
 			after = append(after, strconv.Itoa(n))
 		}
-		rows = append(rows, []string{strconv.Itoa(o.N), o.PE, o.Op, firstOf(o.LSP, o.FTN), strings.Join(o.Route, " "), strings.Join(after, ","), o.State, problemText(o.Error)})
+		flows := ""
+		if o.Slot != nil {
+			flows = fmt.Sprintf("%s, %s slot %d", o.Demand, o.Direction, *o.Slot+1)
+		}
+		rows = append(rows, []string{strconv.Itoa(o.N), o.PE, o.Op, firstOf(o.LSP, o.FTN), flows, strings.Join(o.Route, " "), strings.Join(after, ","), o.State, problemText(o.Error)})
 	}
-	return printTable(w, []string{"op", "pe", "does", "what", "route", "after", "state", "error"}, rows)
+	return printTable(w, []string{"op", "pe", "does", "what", "flows", "route", "after", "state", "error"}, rows)
 }

@@ -60,15 +60,18 @@ type PlanDemand struct {
 
 // PlanOp is one operation of a plan on one PE.
 type PlanOp struct {
-	N     int          `json:"n"`
-	PE    string       `json:"pe"`
-	Op    string       `json:"op" enum:"signal,bind,unbind,release,mark,unmark"`
-	LSP   string       `json:"lsp,omitempty"`
-	FTN   string       `json:"ftn,omitempty"`
-	Route List[string] `json:"route" doc:"Intended route, names of links"`
-	After List[int]    `json:"after" doc:"Operations that must be done before"`
-	State string       `json:"state" enum:"waiting,running,done,failed"`
-	Error *Problem     `json:"error,omitempty"`
+	N         int          `json:"n"`
+	PE        string       `json:"pe"`
+	Op        string       `json:"op" enum:"signal,bind,unbind,release,mark,unmark" doc:"bind: put the flows of a slot onto the LSP; unbind: leave them to the PE's own routing. How the PE is told (an entry each, or a mark) is the PE's steer"`
+	LSP       string       `json:"lsp,omitempty" doc:"That is set up, bound to, left (unbind) or released"`
+	FTN       string       `json:"ftn,omitempty" doc:"The PE's entry: the one that was refused, or that of the slot's only flow"`
+	Demand    string       `json:"demand,omitempty" doc:"Whose flows move (bind, unbind)"`
+	Direction string       `json:"direction,omitempty" enum:"forward,reverse" doc:"forward: client to server"`
+	Slot      *int         `json:"slot,omitempty" doc:"Slot of the demand, from 0"`
+	Route     List[string] `json:"route" doc:"Intended route of the LSP, names of links"`
+	After     List[int]    `json:"after" doc:"Operations that must be done before"`
+	State     string       `json:"state" enum:"waiting,running,done,failed" doc:"By what was read back or refused, until the plan ended; a release waits for release_delay, beyond the plan's end"`
+	Error     *Problem     `json:"error,omitempty" doc:"What the PE refused"`
 }
 
 // PlanRequest asks for a plan.
