@@ -15,7 +15,7 @@ type Connection struct {
 	Policy   string        `json:"policy,omitempty" doc:"Name of the policy that applies"`
 	Demand   string        `json:"demand,omitempty" doc:"Demand that it is counted in; empty where none is, see /v1/explain"`
 	Restored bool          `json:"restored,omitempty" doc:"Known from before a restart: its keys are gone, joins still match by token"`
-	Bytes    uint64        `json:"bytes" doc:"Bytes counted by edge rules, both directions, bound flows only"`
+	Bytes    uint64        `json:"bytes" doc:"Bytes counted by edge rules, both directions, of flows that are bound or wait for min_bytes"`
 	Subflows List[Subflow] `json:"subflows"`
 }
 
