@@ -35,7 +35,8 @@ direction), then the total cost. The answer tells what was achieved and what is
 still shared; with --strict, less than what was asked for is an error.
 
 Several --from lead each to the one --to, one path for each, or the reverse; as
-many --to as --from pair up. Topology files: mpbox YAML, SNDlib (native, XML,
+many --to as --from pair up. A path through an end of another one shares that node
+with it: where it fails, both are gone. Topology files: mpbox YAML, SNDlib (native, XML,
 JSON), GML, GraphML, FRR's "show ip ospf|isis mpls-te database json".`,
 		Example: `  mpbox paths --topology germany50.xml --from Berlin --to Muenchen -k 3 --disjoint node
   mpbox paths --topology net.yaml --from A --to B --disjoint node-srlg --strict --json
@@ -57,9 +58,9 @@ JSON), GML, GraphML, FRR's "show ip ospf|isis mpls-te database json".`,
 	fl.Uint32Var(&c.ExcludeAny, "exclude-any", 0, "mask of admin groups that no link may have")
 	fl.StringVar(&f.bw, "bandwidth", "", "bandwidth that each link must have unreserved, as 10M")
 	fl.Uint8Var(&c.Priority, "priority", 0, "setup priority at which it must be unreserved, 0 to 7")
-	fl.IntVar(&c.MaxHops, "max-hops", 0, "most links of a path")
-	fl.DurationVar(&c.MaxDelay, "max-delay", 0, "most delay of a path")
-	fl.DurationVar(&c.MaxDelaySpread, "max-delay-spread", 0, "most difference in delay between the paths")
+	fl.IntVar(&c.MaxHops, "max-hops", 0, "most links of a path; 0 for any")
+	fl.DurationVar(&c.MaxDelay, "max-delay", 0, "most delay of a path; 0 for any")
+	fl.DurationVar(&c.MaxDelaySpread, "max-delay-spread", 0, "most difference in delay between the paths; 0 for any")
 	fl.StringArrayVar(&c.AvoidNodes, "avoid", nil, "node that no path may pass; may be given several times")
 	fl.StringArrayVar(&c.RequireNodes, "require", nil, "node that each path must pass; may be given several times")
 	fl.IntVar(&q.Effort, "effort", 20*disjoint.DefaultEffort, "steps of search where no fast method is exact")

@@ -225,6 +225,7 @@ func TestRefused(t *testing.T) {
 		"sndlib end":              {snd("L1 ( A C ) 0 0 0 0 ( )"), `f:4: link L1: its target "C" is no node`},
 		"sndlib ends":             {snd("L1 ( A ) 0 0 0 0 ( )"), `f:4: link L1: want ( source target )`},
 		"sndlib number":           {snd("L1 ( A B ) 0 0 x 0 ( )"), `f:4: link L1: "x": want a number`},
+		"sndlib negative cost":    {snd("L1 ( A B ) 0 0 -7 0 ( )"), `f:4: link L1: routing cost "-7"`},
 		"sndlib cost":             {snd("L1 ( A B ) 0 0 1.5 0 ( )"), `f:4: link L1: routing cost "1.5"`},
 		"sndlib twice":            {snd("L1 ( A B ) 0 0 0 0 ( )\nL1 ( A B ) 0 0 0 0 ( )"), `"L1"`},
 		"sndlib xml end":          {"<network><networkStructure><nodes><node id='A'/></nodes><links><link id='L'><source>A</source><target>B</target></link></links></networkStructure></network>", `link L: its target "B" is no node`},

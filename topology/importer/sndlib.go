@@ -30,7 +30,7 @@ func (p *parser) sndlib(nodes []rawNode, links []sndLink, delay map[[2]string]ti
 	}
 	costs := false
 	for _, l := range links {
-		costs = costs || l.routingCost > 0
+		costs = costs || l.routingCost != 0 // a negative one is refused below
 	}
 	for _, l := range links {
 		from, ok := index[l.source]

@@ -185,6 +185,7 @@ func TestUnmetSaysWhatWouldCure(t *testing.T) {
 		{"three on one path", []string{"s-a", "a-t"}, disjoint.Link, 3, disjoint.None, []string{"share links", "would help, but more are needed"}},
 		{"common node", []string{"s-a", "s-b", "a-m", "b-m", "m-c", "m-d", "c-t", "d-t"}, disjoint.Node, 2, disjoint.Link, []string{"share node m", "a link between a and ", "would cure it"}},
 		{"risk group", []string{"s-a srlg=7", "s-b srlg=7", "a-t", "b-t"}, disjoint.NodeSRLG, 2, disjoint.Node, []string{"share SRLG 7", "another link between s and", "outside these risk groups would cure it"}},
+		{"no path", []string{"s-a", "b-t"}, disjoint.Link, 2, disjoint.None, []string{"there is no path from s to t within the constraints"}},
 		{"one path", []string{"s-a", "a-t"}, disjoint.Link, 2, disjoint.None, []string{"share links", "a link between s and t would cure it"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

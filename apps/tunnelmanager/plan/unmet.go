@@ -49,7 +49,11 @@ func (p *Planner) unmetHalf(h *half, got score) (shared, cure string) {
 	routes := h.chosen.routes
 	for i, r := range routes {
 		if r == nil {
-			return fmt.Sprintf("the route of slot %d from %s to %s is not known", h.order[i]+1, h.shape.pairs[i].Ingress, h.shape.pairs[i].Egress), ""
+			pair := h.shape.pairs[i]
+			if p.bound(h.shape); h.shape.none {
+				return fmt.Sprintf("there is no path from %s to %s within the constraints", pair.Ingress, pair.Egress), ""
+			}
+			return fmt.Sprintf("the route of slot %d from %s to %s is not known", h.order[i]+1, pair.Ingress, pair.Egress), ""
 		}
 	}
 	shared = p.sharedBy(h, routes)
