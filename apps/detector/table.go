@@ -50,8 +50,7 @@ func newTable() *table {
 }
 
 // maxSame bounds the references of one hash that are looked at: with a secret hash
-// function there are more of them only if someone makes them (see maxIncarnations,
-// maxNamesakes).
+// function there are more of them only if someone makes them (see maxIncarnations).
 const maxSame = 16
 
 // line gives the b-th bucket that may hold entries of a hash. See slab.at.

@@ -17,7 +17,7 @@ func (t *Tracker) verify(r ref, s *subflow) {
 
 func (t *Tracker) checkMACs(r ref, s *subflow) {
 	if s.flags&fSecret != 0 {
-		if t.place(r, s, func(c *connection) bool { return s.serverMAC(c) == s.secret[1] }) {
+		if t.proveOwner(r, s, func(c *connection) bool { return s.serverMAC(c) == s.secret[1] }) {
 			s.flags &^= fSecret // checked once
 		}
 		if s.gen == 0 {
@@ -43,10 +43,10 @@ func (c *connection) keyed() bool {
 	return c.flags&(cServerKey|cClientKey) == cServerKey|cClientKey
 }
 
-// place has a join in the connection for which an HMAC is right: two hosts may
+// proveOwner has a join in the connection for which an HMAC is right: two hosts may
 // choose the same token. False: there is none, or it is not known yet. A join is
 // forged when the HMAC is wrong for all that own its token.
-func (t *Tracker) place(r ref, s *subflow, right func(*connection) bool) bool {
+func (t *Tracker) proveOwner(r ref, s *subflow, right func(*connection) bool) bool {
 	if c := t.conns.at(s.conn); c.keyed() && right(c) {
 		return true
 	}
@@ -129,7 +129,7 @@ func (t *Tracker) checkACK(r ref, s *subflow, got []byte) {
 		m := s.clientMAC(c)
 		return m.Matches(got)
 	}
-	if !t.place(r, s, right) {
+	if !t.proveOwner(r, s, right) {
 		if t.cfg.Keep && s.gen != 0 {
 			t.keepMAC(r, s, got) // for a connection of the same token
 		}
