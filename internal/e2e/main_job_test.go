@@ -247,8 +247,10 @@ func TestIntegrationThresholds(t *testing.T) {
 		}
 		return n
 	}
-	before := tr.Bytes()
-	c.wait(10*time.Second, "bytes are counted while they flow", func() bool { return counted() > 4e6 })
+	before, countedBefore := tr.Bytes(), counted()
+	c.wait(20*time.Second, "bytes are counted while they flow", func() bool {
+		return counted() > countedBefore+4e6 && tr.Bytes() > before
+	})
 	if err := tr.Stop(); err != nil {
 		t.Error(err)
 	}
