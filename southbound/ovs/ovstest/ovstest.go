@@ -102,6 +102,12 @@ func (s *Switch) StartVswitchd() {
 	s.VSCtl("--timeout=20", "set", "Open_vSwitch", ".", fmt.Sprintf("external_ids:ovstest-start=%d", count.Add(1)))
 }
 
+// Revalidate waits until what ovs-vswitchd has cached agrees with the flow tables.
+func (s *Switch) Revalidate() {
+	s.t.Helper()
+	s.run("ovs-appctl", "-t", s.path("vswitchd.ctl"), "revalidator/wait")
+}
+
 // KillVswitchd kills ovs-vswitchd: all flows are lost, as in a crash.
 func (s *Switch) KillVswitchd() { stop(s.ovs) }
 
@@ -233,7 +239,7 @@ func (s *Switch) packetSocket(ifname string) int {
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
 			return err
 		}
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 8<<20)
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
 		return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: ifi})
 	})
 	if err != nil {
