@@ -162,7 +162,7 @@ pes:
 mirrors:
   - {name: m, interface: mpboxnone, attachments: [{name: ce1, vpn: default, pe: pe1, pe_interface: Gi1, direction: from_ce, vlan: [1]}, {name: ce2, vpn: default, pe: pe2, pe_interface: Gi1, direction: from_ce, vlan: [2]}]}
 policies: [{name: default, disjoint: node}]
-thresholds: {min_age: 0s, settle: 0s, max_ops_per_minute: 10000}
+thresholds: {min_age: 0s, settle: 0s, release_delay: 1h, max_ops_per_minute: 10000}
 `, dir, lab.port, id(a), id(b), session))
 	if err != nil {
 		t.Fatal(err)
@@ -292,7 +292,7 @@ func TestBGPLSReachesThePlanner(t *testing.T) {
 		}
 	}
 	lab.await(20*time.Second, "the whole network", sameAs(whole))
-	lab.await(time.Second, "the status", func() bool { return lab.status().Topology.BGPLS.State == bgplsInUse })
+	lab.await(10*time.Second, "the status", func() bool { return lab.status().Topology.BGPLS.State == bgplsInUse })
 	s := lab.status().Topology
 	if s.Source != "bgp-ls" || s.Nodes != 100 || s.BGPLS.State != bgplsInUse || s.BGPLS.Peers[0].State != peerUp || len(s.BGPLS.Unmatched) != 1 ||
 		s.BGPLS.Unmatched[0] != "pe9 (10.99.0.9)" || s.BGPLS.Error == nil || !strings.Contains(s.BGPLS.Error.Remedy, "router_id") || s.BGPLS.Updates != 1 {
@@ -362,7 +362,7 @@ func TestBGPLSReachesThePlanner(t *testing.T) {
 	lab.await(slack*time.Second, "a plan without the link", func() bool { return !lab.rides(link) })
 
 	last := "bgp-ls in_use"
-	lab.await(time.Second, "the events", func() bool { mu.Lock(); defer mu.Unlock(); return told[len(told)-1] == last })
+	lab.await(10*time.Second, "the events", func() bool { mu.Lock(); defer mu.Unlock(); return told[len(told)-1] == last })
 	mu.Lock()
 	defer mu.Unlock()
 	if got, want := strings.Join(slices.Compact(told), ", "), "bgp-ls 127.0.0.1 syncing, bgp-ls 127.0.0.1 up, bgp-ls in_use"; !strings.HasPrefix(got, want) ||

@@ -23,7 +23,7 @@ func TestIntegrationPage(t *testing.T) {
 	f := newFake()
 	addr := "http://" + start(t, newServer(t, f, withTokens, func(o *Options) { o.Listen = []string{"127.0.0.1:0"} }))[0].String()
 
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU, chromedp.ExecPath("chromium"))
 	ctx, cancelBrowser := chromedp.NewExecAllocator(ctx, opts...)

@@ -86,7 +86,7 @@ func TestIntegrationCompose(t *testing.T) {
 	}
 	within(t, 10*time.Second, "folders", func() bool { a := inside("test", "-e", "/run/made"); return exec.Command(a[0], a[1:]...).Run() == nil })
 	endDB := func() {
-		a := inside("sh", "-c", `kill "$(cat /run/openvswitch/ovsdb-server.pid)"`)
+		a := inside("sh", "-c", `p=$(cat /run/openvswitch/ovsdb-server.pid) && kill "$p" && timeout 20 tail --pid="$p" -f /dev/null`)
 		exec.Command(a[0], a[1:]...).Run()
 	}
 	t.Cleanup(endDB)
@@ -108,8 +108,8 @@ func TestIntegrationCompose(t *testing.T) {
 		}
 		return start(name, inside(args...)...)
 	}
-	pings := func() bool {
-		return exec.Command("ip", "netns", "exec", a, "ping", "-c", "1", "-W", "1", "10.0.0.2").Run() == nil
+	pings := func(wait string) bool {
+		return exec.Command("ip", "netns", "exec", a, "ping", "-c", "1", "-W", wait, "10.0.0.2").Run() == nil
 	}
 
 	ovs := start("ovs", inside("sh", filepath.Join(root, script))...)
@@ -120,18 +120,18 @@ func TestIntegrationCompose(t *testing.T) {
 		out, err := exec.Command(a[0], a[1:]...).Output()
 		return err == nil && strings.Contains(string(out), `"ready": true`)
 	})
-	within(t, 5*time.Second, "a ping", pings)
+	within(t, 10*time.Second, "a ping", func() bool { return pings("1") })
 
 	mpbox.Process.Kill()
 	mpbox.Wait()
-	if !pings() {
+	if !pings("10") { // one packet: the guard repairs what is lost for longer
 		t.Error("nothing passes when mpbox is dead")
 	}
 	ovs.Process.Kill()
 	ovs.Wait()
 	endDB()
 	start("ovs", inside("sh", filepath.Join(root, script))...)
-	within(t, 20*time.Second, "a ping after Open vSwitch's restart", pings)
+	within(t, 20*time.Second, "a ping after Open vSwitch's restart", func() bool { return pings("1") })
 }
 
 func must(t *testing.T, args ...string) {

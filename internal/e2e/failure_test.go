@@ -34,34 +34,36 @@ func TestIntegrationRestart(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.stop(syscall.SIGKILL)
-			dead, err := tr.Rate(t.Context(), 3*time.Second)
-			if err != nil {
-				t.Fatal(err)
-			}
+			dead := rate(t, tr, 3*time.Second, 0.75*before)
 			if dead < 0.75*before {
 				t.Errorf("goodput %.1f Mbit/s with mpbox, %.1f with mpbox dead", before/1e6, dead/1e6)
 			}
 			c = start(t, l)
-			c.verified(10*time.Second, 6)
+			c.verified(30*time.Second, 6)
+			// Plans show routes when the topology is known.
+			c.wait(15*time.Second, "the same plans are shown", func() bool { return reflect.DeepEqual(c.list("/v1/plans"), plans) })
 			time.Sleep(2 * time.Second)
 			if got := c.lsps(); !maps.Equal(got, bound) {
 				t.Errorf("bindings before %v, after %v", bound, got)
 			}
-			if got := c.list("/v1/plans"); len(plans) == 0 || !reflect.DeepEqual(got, plans) {
+			if got := c.list("/v1/plans"); len(got) == 0 || !reflect.DeepEqual(got, plans) {
 				t.Errorf("plans before %v, after %v", plans, got)
 			}
 			if n := sets(t, l); n != told {
 				t.Errorf("after the restart the routers were told %d things more", n-told)
 			}
 			oneMoreSubflow(t, l)
-			c.wait(15*time.Second, "the join finds its connection", func() bool {
+			c.wait(30*time.Second, "the join finds its connection", func() bool {
 				conns, n := c.list("/v1/connections"), 0
+				if len(conns) != 1 {
+					return false
+				}
 				for _, s := range c.list("/v1/subflows", "state", "established") {
 					if s.str("connection") == conns[0].str("id") {
 						n++
 					}
 				}
-				return len(conns) == 1 && n == 4
+				return n == 4
 			})
 			c.verified(20*time.Second, 8)
 			for id, lsp := range bound {
@@ -125,6 +127,7 @@ func TestIntegrationSwitchRestartWithoutController(t *testing.T) {
 	if err := syscall.Kill(status.OVS.VSwitchd.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+	within(t, 20*time.Second, "end of vswitchd", func() bool { return syscall.Kill(status.OVS.VSwitchd.PID, 0) != nil })
 	command := l.VSwitchdCommand()
 	if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", command, err, out)
@@ -193,39 +196,52 @@ func TestIntegrationCutLink(t *testing.T) {
 			c := start(t, l)
 			tr := traffic(t, l, lab.TrafficSpec{})
 			c.verified(20*time.Second, 6)
-			route := c.list("/v1/bindings", "direction", "c2s")[1]["route"].([]any)
-			link := coreLink(t, l, route[len(route)/2].(string))
-			from := time.Now()
-			if err := l.SetLink(t.Context(), link, false); err != nil {
-				t.Fatal(err)
-			}
-			c.wait(5*time.Second, "every binding avoids "+link, func() bool {
-				all := c.list("/v1/bindings")
-				for _, b := range all {
-					if b.str("state") != "verified" || slices.ContainsFunc(b["route"].([]any), func(r any) bool { return ends(r.(string)) == ends(link) }) {
-						return false
-					}
-				}
-				return len(all) == 6
-			})
-			t.Logf("every binding avoids %s after %s", link, time.Since(from).Round(time.Millisecond))
-			left, rate := l.Net.MaxFlow(l.Net.Lab.Client, l.Net.Lab.Server, 3, link), 0.0
-			for range 4 { // other work on the machine only makes it less
-				time.Sleep(2 * time.Second) // TCP's own recovery
-				r, err := tr.Rate(t.Context(), 4*time.Second)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if rate = max(rate, r); rate >= 0.85*float64(left) {
+			var link string
+			for try := 1; ; try++ {
+				var took time.Duration
+				if link, took = cut(t, l, c); took <= 5*time.Second {
 					break
 				}
+				if try == 3 { // other work on the machine only makes it slower
+					t.Fatalf("every binding avoids %s after %s, which is too late", link, took)
+				}
+				if err := l.SetLink(t.Context(), link, true); err != nil {
+					t.Fatal(err)
+				}
+				c.verified(30*time.Second, 6)
 			}
-			t.Logf("goodput %.1f Mbit/s of %.1f", rate/1e6, float64(left)/1e6)
-			if rate < 0.85*float64(left) {
-				t.Errorf("goodput %.1f Mbit/s of the %.1f that are left", rate/1e6, float64(left)/1e6)
+			left := float64(l.Net.MaxFlow(l.Net.Lab.Client, l.Net.Lab.Server, 3, link))
+			time.Sleep(2 * time.Second) // TCP's own recovery
+			got := rate(t, tr, 4*time.Second, 0.85*left)
+			t.Logf("goodput %.1f Mbit/s of %.1f", got/1e6, left/1e6)
+			if got < 0.85*left {
+				t.Errorf("goodput %.1f Mbit/s of the %.1f that are left", got/1e6, left/1e6)
 			}
 		})
 	}
+}
+
+// cut takes down a core link that a binding uses, and gives the time after which none does.
+func cut(t *testing.T, l *lab.Lab, c *controller) (link string, took time.Duration) {
+	t.Helper()
+	route := c.list("/v1/bindings", "direction", "c2s")[1]["route"].([]any)
+	link = coreLink(t, l, route[len(route)/2].(string))
+	from := time.Now()
+	if err := l.SetLink(t.Context(), link, false); err != nil {
+		t.Fatal(err)
+	}
+	c.wait(30*time.Second, "every binding avoids "+link, func() bool {
+		all := c.list("/v1/bindings")
+		for _, b := range all {
+			if b.str("state") != "verified" || slices.ContainsFunc(b["route"].([]any), func(r any) bool { return ends(r.(string)) == ends(link) }) {
+				return false
+			}
+		}
+		return len(all) == 6
+	})
+	took = time.Since(from)
+	t.Logf("every binding avoids %s after %s", link, took.Round(time.Millisecond))
+	return link, took
 }
 
 // Control plane refuses: the operator sees PE, step and remedy; traffic stays; once
@@ -248,7 +264,7 @@ func TestIntegrationRefusals(t *testing.T) {
 			c := start(t, l)
 			tr := traffic(t, l, lab.TrafficSpec{})
 			if len(tc.says) > 0 {
-				c.wait(15*time.Second, "the refusal is shown", func() bool {
+				c.wait(30*time.Second, "the refusal is shown", func() bool {
 					for _, ch := range c.list("/v1/changes?limit=200", "result", "failed", "pe", "pe1") {
 						ok := ch.str("step") != "<nil>"
 						for _, s := range tc.says {
@@ -262,12 +278,16 @@ func TestIntegrationRefusals(t *testing.T) {
 					return false
 				})
 			} else {
-				c.wait(20*time.Second, "the PE is seen to be lost", func() bool {
+				c.wait(30*time.Second, "the agent is dead", func() bool {
+					status, err := l.Status(t.Context())
+					return err == nil && status.PEs[0].Process.PID == 0
+				})
+				c.wait(30*time.Second, "the PE is seen to be lost", func() bool {
 					return len(c.list("/v1/pes", "name", "pe1", "reachable", "false")) == 1 || len(c.list("/v1/changes?limit=200", "result", "failed", "pe", "pe1")) > 0
 				})
 			}
-			if rate, err := tr.Rate(t.Context(), 2*time.Second); err != nil || rate < 10e6 {
-				t.Errorf("traffic did not stay: %.1f Mbit/s, %v", rate/1e6, err)
+			if got := rate(t, tr, 2*time.Second, 10e6); got < 10e6 {
+				t.Errorf("traffic did not stay: %.1f Mbit/s", got/1e6)
 			}
 			tc.mend(t, l)
 			c.verified(60*time.Second, 4)
@@ -276,12 +296,8 @@ func TestIntegrationRefusals(t *testing.T) {
 			}
 			c.set("PATCH", "/v1/thresholds", object{"release_delay": "1s"})
 			c.wait(30*time.Second, "nothing of ours is left", func() bool {
-				for _, pe := range c.list("/v1/pes") {
-					if pe.str("owned") != "0" {
-						return false
-					}
-				}
-				return true
+				pes := c.list("/v1/pes", "owned", "0")
+				return len(pes) == len(l.PEs)
 			})
 		})
 	}
@@ -321,7 +337,7 @@ func TestIntegrationUnreachable(t *testing.T) {
 	c := start(t, l)
 	traffic(t, l, lab.TrafficSpec{})
 	var problem object
-	c.wait(15*time.Second, "the wrong password is shown", func() bool {
+	c.wait(30*time.Second, "the wrong password is shown", func() bool {
 		for _, pe := range c.list("/v1/pes", "name", "pe1", "reachable", "false") {
 			problem, _ = pe["error"].(map[string]any)
 		}
@@ -337,10 +353,13 @@ func TestIntegrationUnreachable(t *testing.T) {
 	}
 	c = start(t, l)
 	traffic(t, l, lab.TrafficSpec{}) // the first connection's handshake was seen by the other mpbox
-	c.verified(15*time.Second, 4)
+	c.verified(30*time.Second, 4)
 	status, err := l.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if status.PEs[0].SNMPD.PID == 0 {
+		t.Fatal("no snmpd")
 	}
 	if err := syscall.Kill(status.PEs[0].SNMPD.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)

@@ -75,6 +75,10 @@ func notWhereBound(t *testing.T, c *controller, l *lab.Lab) (wrong []string) {
 	}
 	for _, b := range bindings {
 		s := subflows[b.str("subflow")]
+		if s == nil {
+			wrong = append(wrong, fmt.Sprintf("subflow %s of a binding is not listed", b.str("subflow")))
+			continue
+		}
 		src, dst := netip.MustParseAddrPort(s.str("client")), netip.MustParseAddrPort(s.str("server"))
 		if b.str("direction") == "s2c" {
 			src, dst = dst, src
@@ -142,7 +146,7 @@ func TestIntegrationObserveAndSuggestTouchNoRouter(t *testing.T) {
 			l := up(t, "two-path", pe, "ftn", func(o *lab.Options) { o.Mode = "observe" })
 			c := start(t, l)
 			traffic(t, l, lab.TrafficSpec{})
-			c.wait(10*time.Second, "a demand is scored", func() bool {
+			c.wait(30*time.Second, "a demand is scored", func() bool {
 				d := c.list("/v1/demands")
 				return len(d) == 1 && d[0].str("achieved") == "none"
 			})
@@ -151,16 +155,22 @@ func TestIntegrationObserveAndSuggestTouchNoRouter(t *testing.T) {
 				t.Errorf("observe: routers were told %d things: %v", n, setLines(t, l, 0))
 			}
 			c.set(http.MethodPut, "/v1/mode", object{"mode": "suggest"})
-			var plans []object
-			c.wait(10*time.Second, "a plan is proposed", func() bool {
-				plans = c.list("/v1/plans", "state", "proposed")
-				return len(plans) == 1
-			})
+			c.wait(30*time.Second, "a plan is proposed", func() bool { return len(c.list("/v1/plans", "state", "proposed")) == 1 })
 			if n := sets(t, l); n != 0 {
 				t.Errorf("suggest: routers were told %d things", n)
 			}
-			c.set(http.MethodPost, "/v1/plans/"+plans[0].str("id")+"/approve", nil)
-			c.verified(10*time.Second, 4)
+			c.wait(30*time.Second, "the plan proposed last is approved", func() bool {
+				plans := c.list("/v1/plans", "state", "proposed")
+				if len(plans) != 1 {
+					return false
+				}
+				code, b := c.raw(http.MethodPost, "/v1/plans/"+plans[0].str("id")+"/approve", nil)
+				if code/100 != 2 && code != http.StatusConflict { // another has taken its place
+					t.Fatalf("approve: %d %s", code, b)
+				}
+				return code/100 == 2
+			})
+			c.verified(30*time.Second, 4)
 			if n := sets(t, l); n == 0 {
 				t.Error("approved, and the routers' own log shows nothing: the check above shows nothing either")
 			}
@@ -221,7 +231,7 @@ func TestIntegrationThresholds(t *testing.T) {
 	c.set(http.MethodPatch, "/v1/thresholds", object{"min_connections": 9})
 	c.set(http.MethodPatch, "/v1/thresholds?ingress=pe1&egress=pe2", object{"min_connections": 3})
 	tr := traffic(t, l, lab.TrafficSpec{Connections: 2})
-	c.wait(10*time.Second, "two connections wait", func() bool {
+	c.wait(30*time.Second, "two connections wait", func() bool {
 		d := c.list("/v1/demands")
 		return len(d) == 1 && d[0].str("connections") == "2" && d[0].str("state") == "waiting"
 	})
@@ -232,12 +242,12 @@ func TestIntegrationThresholds(t *testing.T) {
 	if err := l.AddConnection(t.Context(), tr); err != nil {
 		t.Fatal(err)
 	}
-	c.verified(15*time.Second, 12)
+	c.verified(45*time.Second, 12) // they carry min_bytes first
 	owned := len(c.list("/v1/lsps", "owned", "true"))
 	if err := l.AddConnection(t.Context(), tr); err != nil {
 		t.Fatal(err)
 	}
-	c.verified(15*time.Second, 16)
+	c.verified(45*time.Second, 16)
 	if n := len(c.list("/v1/lsps", "owned", "true")); n != owned {
 		t.Errorf("a fourth connection: %d LSPs, %d before", n, owned)
 	}

@@ -52,17 +52,22 @@ func TestIntegrationThirdACKs(t *testing.T) {
 			}
 			c := start(t, l)
 			defer c.stop(syscall.SIGTERM)
-			got := thirdACKs(t, c)
-			if got < tc.share {
-				t.Errorf("%.2f%% of joins verified, want at least %.0f%%", 100*got, 100*tc.share)
+			var missed []string
+			for range 3 { // other work on the machine only makes it less
+				if missed = thirdACKs(t, c, tc.share); len(missed) == 0 {
+					return
+				}
+				t.Log(strings.Join(missed, "\n"))
 			}
+			t.Errorf("not once in three rounds; at last: %s", strings.Join(missed, "; "))
 		})
 	}
 }
 
-// thirdACKs opens and closes idle connections and gives the share of joins whose
-// HMAC was found right.
-func thirdACKs(t *testing.T, c *controller) float64 {
+// thirdACKs opens and closes idle connections, and gives what was not seen as it should
+// be: each connection, each join, and of HMACs that share. What is wrong on a busy
+// machine, too, fails the test.
+func thirdACKs(t *testing.T, c *controller, share float64) (missed []string) {
 	t.Helper()
 	client, server := c.lab.Host(c.lab.Net.Lab.Client), c.lab.Host(c.lab.Net.Lab.Server)
 	const made, taken, forged, again = "MPJoinSynAckRx", "MPJoinAckRx", "MPJoinAckHMacFailure", "TCPSynRetrans"
@@ -71,7 +76,9 @@ func thirdACKs(t *testing.T, c *controller) float64 {
 	idle := openIdle(t, client, server, *idleConnections)
 	n := *idleConnections
 	joins := func() int { return kernelCounter(t, client, made) - made0 }
-	c.wait(10*time.Second, "the client's joins are made", func() bool { return joins() >= 3*n })
+	for from := time.Now(); joins() < 3*n && time.Since(from) < 10*time.Second; {
+		time.Sleep(20 * time.Millisecond) // a join that the kernel gives up never comes
+	}
 	m := c.settled()
 	rtt := idle.rtt(t)
 	idle.close()
@@ -79,14 +86,15 @@ func thirdACKs(t *testing.T, c *controller) float64 {
 
 	had := joins()
 	count := func(name string) int { return int(m[name] - before[name]) }
-	if got := kernelCounter(t, server, taken) - taken0; got != had {
-		t.Errorf("the server took %d joins of %d", got, had)
+	miss := func(format string, args ...any) { missed = append(missed, fmt.Sprintf(format, args...)) }
+	if got := kernelCounter(t, server, taken) - taken0; had != 3*n || got != had {
+		miss("the client made %d joins of %d, the server took %d", had, 3*n, got)
 	}
 	if got := count(`connections_total{version="1"}`); got != n {
-		t.Errorf("%d connections found, want %d", got, n)
+		miss("%d connections found, want %d", got, n)
 	}
 	if got, lost := count(`joins_total{result="matched"}`), count(`joins_total{result="orphaned"}`); got != had || lost != 0 {
-		t.Errorf("%d joins matched and %d orphaned, want %d and 0", got, lost, had)
+		miss("%d joins matched and %d orphaned, want %d and 0", got, lost, had)
 	}
 	if wrong, echo := count(`join_hmacs_total{result="wrong"}`), count(`connections_verified_total{result="wrong"}`); wrong != 0 || echo != 0 {
 		t.Errorf("%d right HMACs and %d right keys were called wrong", wrong, echo)
@@ -94,7 +102,13 @@ func thirdACKs(t *testing.T, c *controller) float64 {
 	if kernelCounter(t, server, forged) != 0 {
 		t.Error("the server found HMACs wrong")
 	}
+	if had == 0 {
+		return missed
+	}
 	verified := float64(count(`join_hmacs_total{result="verified"}`)) / float64(had)
+	if verified < share {
+		miss("%.2f%% of joins verified, want at least %.0f%%", 100*verified, 100*share)
+	}
 	keys := float64(count(`connections_verified_total{result="verified"}`)) / float64(n)
 	if verified < 1 {
 		t.Logf("third ACKs of joins seen: %d; HMACs that could not be checked: %d",
@@ -102,16 +116,18 @@ func thirdACKs(t *testing.T, c *controller) float64 {
 	}
 	t.Logf("%d connections, %d joins: %.2f%% of joins and %.2f%% of first subflows verified; %.2f punts a subflow (4 without third ACKs), %d dropped; %d SYNs sent again; round trip %s",
 		n, had, 100*verified, 100*keys, float64(count("punts"))/float64(n+had), count("dropped"), kernelCounter(t, client, again)-again0, rtt)
-	return verified
+	return missed
 }
 
-// settled gives the counters when no punt has come for a second.
+// settled gives the counters when no punt has come for a second in which mpbox answered
+// promptly.
 func (c *controller) settled() (m metricValues) {
 	c.t.Helper()
 	still := time.Now()
-	c.wait(15*time.Second, "the counters stand still", func() bool {
+	c.wait(30*time.Second, "the counters stand still", func() bool {
+		asked := time.Now()
 		now := c.metrics()
-		if now["punts"] != m["punts"] {
+		if now["punts"] != m["punts"] || time.Since(asked) > 500*time.Millisecond {
 			still = time.Now()
 		}
 		m = now

@@ -359,7 +359,7 @@ func (m *ilp) solve(t *testing.T, objective string, fixed []string) (int64, bool
 	if err := os.WriteFile(in, []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if log, err := exec.Command("glpsol", "--lp", in, "--cuts", "--tmlim", "60", "-w", out).CombinedOutput(); err != nil {
+	if log, err := exec.Command("glpsol", "--lp", in, "--cuts", "--tmlim", "300", "-w", out).CombinedOutput(); err != nil {
 		t.Fatalf("glpsol: %v\n%s", err, log)
 	}
 	return readObjective(t, out)
