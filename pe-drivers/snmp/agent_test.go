@@ -18,7 +18,8 @@ import (
 // speaks SNMPv2c, so that what is tested here is the driver and not USM; that is
 // tested against a real snmpd.
 type agent struct {
-	addr *net.UDPAddr
+	addr   *net.UDPAddr
+	driver waiting
 
 	mu   sync.Mutex
 	conn net.PacketConn // nil while it is dead
@@ -41,6 +42,33 @@ type agent struct {
 	separate bool
 	// bulkLimit is the most varbinds of an answer; 0: no limit.
 	bulkLimit int
+}
+
+// waiting is the socket on which a driver waits for an agent. An agent that does not
+// answer ends the wait itself: the time-out can be long, for what is answered.
+type waiting struct {
+	mu   sync.Mutex
+	conn net.Conn
+}
+
+// on keeps the socket that dial opens.
+func (w *waiting) on(dial dialFunc) dialFunc {
+	return func(ctx context.Context) (*gosnmp.GoSNMP, error) {
+		c, err := dial(ctx)
+		if err == nil {
+			w.mu.Lock()
+			w.conn = c.Conn
+			w.mu.Unlock()
+		}
+		return c, err
+	}
+}
+
+// over ends the wait for the answer to what was sent last, as its time-out does.
+func (w *waiting) over(in time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_ = w.conn.SetReadDeadline(time.Now().Add(in))
 }
 
 // tableRules says how rows of a table are made: the column of RowStatus, the
@@ -191,6 +219,7 @@ func (a *agent) answer(req *gosnmp.SnmpPacket) *gosnmp.SnmpPacket {
 			if a.loseAnswer {
 				_, _ = a.commit(req.Variables)
 			}
+			a.driver.over(0)
 			return nil
 		}
 		if a.dieAfter > 0 {
@@ -418,20 +447,18 @@ func (a *agent) bump(scalar, entry string) {
 }
 
 // config is that of a driver to this agent. It waits long: this machine may be busy.
-func (a *agent) config() Config { return a.impatient(10 * time.Second) }
-
-// impatient is that of a driver that waits so long for an answer.
-func (a *agent) impatient(timeout time.Duration) Config {
+func (a *agent) config() Config {
+	const timeout = 10 * time.Second
 	addr := a.addr
 	return Config{
 		PE: "pe1", RouterID: pe1, Address: addr.String(), Owner: owner, Names: testNames,
 		Timeout: timeout,
-		dial: func(ctx context.Context) (*gosnmp.GoSNMP, error) {
+		dial: a.driver.on(func(ctx context.Context) (*gosnmp.GoSNMP, error) {
 			c := &gosnmp.GoSNMP{
 				Target: "127.0.0.1", Port: uint16(addr.Port), Version: gosnmp.Version2c, Community: "public",
 				Context: ctx, Timeout: timeout,
 			}
 			return c, c.Connect()
-		},
+		}),
 	}
 }

@@ -19,6 +19,7 @@ import (
 // that what it says, and when, is the test's.
 type usmAgent struct {
 	conn              *net.UDPConn
+	driver            waiting
 	authKey, privKey  []byte
 	boots, engineTime uint32
 
@@ -71,11 +72,11 @@ func newUSMAgent(t *testing.T, meet func(usmRequest)) *usmAgent {
 	return a
 }
 
-// config is that of a driver to the agent; the time-out is short, not nil.
+// config is that of a driver to the agent. It waits long: this machine may be busy.
 func (a *usmAgent) config(retries int) Config {
 	return Config{
 		PE: "pe1", Address: a.conn.LocalAddr().String(), User: "u", AuthProtocol: "sha256", AuthPassword: usmAuth,
-		PrivProtocol: "aes128", PrivPassword: usmPriv, Timeout: 60 * time.Millisecond, Retries: retries,
+		PrivProtocol: "aes128", PrivPassword: usmPriv, Timeout: 10 * time.Second, Retries: retries,
 	}
 }
 
@@ -215,6 +216,16 @@ func (r usmRequest) answer() {
 		binds = append(binds, tlv(0x30, tlv(6, oid), []byte{0x43, 1, 42})...)
 	}
 	r.send(r.msgID, r.auth, r.priv, tlv(0xa2, integer(r.requestID), integer(0), integer(0), tlv(0x30, binds)))
+}
+
+// lost: the message gets no answer, and the driver's wait for one is over.
+func (r usmRequest) lost() { r.a.driver.over(0) }
+
+// reportOther sends the Report of a counter as the answer to another message, and
+// nothing else.
+func (r usmRequest) reportOther(counter byte) {
+	r.a.driver.over(200 * time.Millisecond) // time to read it
+	r.report(counter, r.msgID+1000)
 }
 
 // report sends the Report of one of usmStats' counters in the clear, as the answer

@@ -25,22 +25,30 @@ func TestWhatTheAgentSaid(t *testing.T) {
 		{"lost, and found by the last try", 2, func(r usmRequest) {
 			if !r.priv || r.n > 2 {
 				r.answer()
+				return
 			}
+			r.lost()
 		}, nil, "", ""},
 		{"three lost, then the agent has time again", 2, func(r usmRequest) {
 			if !r.priv || r.n > 3 {
 				r.answer()
+				return
 			}
+			r.lost()
 		}, driver.ErrUnreachable, "answers at", "password"},
 		{"nothing with privacy is ever answered", 2, func(r usmRequest) {
 			if !r.priv {
 				r.answer()
+				return
 			}
+			r.lost()
 		}, driver.ErrUnreachable, "if this lasts, check priv and priv_password", "Decryption"},
 		{"dead after discovery", 1, func(r usmRequest) {
 			if r.discovery {
 				r.answer()
+				return
 			}
+			r.lost()
 		}, driver.ErrUnreachable, "answers at", "password"},
 		{"decryption error told", 2, func(r usmRequest) {
 			if r.priv {
@@ -50,12 +58,13 @@ func TestWhatTheAgentSaid(t *testing.T) {
 			r.answer()
 		}, driver.ErrAuth, "usmStatsDecryptionErrors", ""},
 		{"decryption error told of another message", 2, func(r usmRequest) {
-			if r.priv {
-				r.report(6, r.msgID+1000)
-				return
-			}
-			if r.discovery {
+			switch {
+			case r.priv:
+				r.reportOther(6)
+			case r.discovery:
 				r.answer()
+			default:
+				r.lost()
 			}
 		}, driver.ErrUnreachable, "answers at", "password"},
 		{"decryption error told of another message, then the answer", 0, func(r usmRequest) {
@@ -73,7 +82,7 @@ func TestWhatTheAgentSaid(t *testing.T) {
 		}, driver.ErrAuth, "usmStatsWrongDigests", ""},
 		{"wrong digest told of another message", 0, func(r usmRequest) {
 			if r.auth {
-				r.report(5, r.msgID+1000)
+				r.reportOther(5)
 				return
 			}
 			r.answer()
@@ -91,6 +100,7 @@ func TestWhatTheAgentSaid(t *testing.T) {
 			t.Parallel()
 			a := newUSMAgent(t, tt.meet)
 			d := New(a.config(tt.retries)).(*snmpDriver)
+			d.session.cfg.dial = a.driver.on(d.session.dialV3)
 			defer func() { _ = d.Close() }()
 			v, err := d.session.get(t.Context(), sysUpTime)
 			if tt.kind == nil {
