@@ -35,7 +35,7 @@ func peConfig(p *petest.PE) Config {
 		PE: p.Node.Name, RouterID: p.Node.RouterID, Address: p.SNMPAddr, Owner: owner, Names: driver.NewNames(ids),
 		User: p.Node.SNMP.User, AuthProtocol: "sha256", AuthPassword: p.Node.SNMP.AuthPassword,
 		PrivProtocol: "aes128", PrivPassword: p.Node.SNMP.PrivPassword,
-		Timeout: 2 * time.Second, Retries: 2,
+		Timeout: 10 * time.Second, Retries: 2, // this machine may be busy
 	}
 }
 
@@ -138,10 +138,10 @@ func TestIntegrationCredentials(t *testing.T) {
 		{"auth password", func(c *Config) { c.AuthPassword = "wrong-secret" }, driver.ErrAuth, "usmStatsWrongDigests", "auth_password"},
 		{"auth protocol", func(c *Config) { c.AuthProtocol = "sha1" }, driver.ErrAuth, "usmStatsWrongDigests", "auth_password"},
 		// snmpd drops what it cannot decrypt without a word.
-		{"priv password", func(c *Config) { c.PrivPassword = "wrong-secret" }, driver.ErrUnreachable, "", "if this lasts, check priv and priv_password"},
+		{"priv password", func(c *Config) { c.PrivPassword, c.Timeout = "wrong-secret", 3*time.Second }, driver.ErrUnreachable, "", "if this lasts, check priv and priv_password"},
 	} {
 		cfg := peConfig(p)
-		cfg.Timeout, cfg.Retries = 500*time.Millisecond, 0
+		cfg.Retries = 0
 		c.change(&cfg)
 		d := New(cfg)
 		_, err := d.State(t.Context())
@@ -163,7 +163,7 @@ func TestIntegrationAgentRestarts(t *testing.T) {
 	itest.Need(t, "snmpd")
 	p := petest.Start(t, petest.Options{})
 	cfg := peConfig(p)
-	cfg.Timeout, cfg.Retries, cfg.MaxMessage = time.Second, 0, 484
+	cfg.Retries, cfg.MaxMessage = 0, 484
 	d := New(cfg)
 	defer func() { _ = d.Close() }()
 	lsp := topology.LSP{
