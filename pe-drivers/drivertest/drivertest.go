@@ -128,7 +128,7 @@ type run struct {
 }
 
 func (r *run) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	r.Cleanup(cancel)
 	return ctx
 }
@@ -297,7 +297,7 @@ func (r *run) clean() {
 	}
 	d := r.h.New(r)
 	defer func() { _ = d.Close() }() // the test is over
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	s, err := d.State(ctx)
 	if err != nil {

@@ -164,7 +164,7 @@ func (r *run) cancelled() {
 	if !errors.Is(err, context.Canceled) {
 		r.Errorf("State = %v, want context.Canceled", err)
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 8*time.Second { // less than a driver's time-outs
 		r.Errorf("a cancelled State took %v", took)
 	}
 	r.state() // and it is not broken by that
