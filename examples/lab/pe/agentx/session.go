@@ -113,14 +113,14 @@ func (a *Subagent) session(ctx context.Context) (up bool, err error) {
 			}
 		}
 	}()
-	if err := s.open(a); err != nil {
+	if err := s.open(ctx, a); err != nil {
 		return false, err
 	}
 	if a.Up != nil {
 		a.Up(true)
 		defer a.Up(false)
 	}
-	return true, s.serve()
+	return true, s.serve(ctx)
 }
 
 type session struct {
@@ -133,8 +133,8 @@ type session struct {
 	pinged   bool
 }
 
-func (s *session) open(a *Subagent) error {
-	res, err := s.request(&Open{Timeout: 5, Descr: a.Descr})
+func (s *session) open(ctx context.Context, a *Subagent) error {
+	res, err := s.request(ctx, &Open{Timeout: 5, Descr: a.Descr})
 	if err != nil {
 		return fmt.Errorf("open session: %w", err)
 	}
@@ -144,7 +144,7 @@ func (s *session) open(a *Subagent) error {
 		if prio == 0 {
 			prio = 127
 		}
-		if _, err := s.request(&Register{Priority: prio, Subtree: t.OID}); err != nil {
+		if _, err := s.request(ctx, &Register{Priority: prio, Subtree: t.OID}); err != nil {
 			return fmt.Errorf("register %v: %w", t.OID, err)
 		}
 	}
@@ -153,7 +153,7 @@ func (s *session) open(a *Subagent) error {
 
 // request sends a PDU and waits for its Response; requests of the master that
 // come before it (it may ask as soon as a subtree is registered) are answered.
-func (s *session) request(b Body) (*PDU, error) {
+func (s *session) request(ctx context.Context, b Body) (*PDU, error) {
 	s.packetID++
 	want := s.packetID
 	p := &PDU{Header: Header{SessionID: s.id, PacketID: want}, Body: b}
@@ -177,13 +177,13 @@ func (s *session) request(b Body) (*PDU, error) {
 			}
 			return in, nil
 		}
-		if err := s.answer(in); err != nil {
+		if err := s.answer(ctx, in); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func (s *session) serve() error {
+func (s *session) serve(ctx context.Context) error {
 	for {
 		// Only the wait for a PDU may time out, never the reading of one.
 		if err := s.nc.SetReadDeadline(time.Now().Add(idlePing)); err != nil {
@@ -209,7 +209,7 @@ func (s *session) serve() error {
 		if err != nil {
 			return err
 		}
-		if err := s.answer(in); err != nil {
+		if err := s.answer(ctx, in); err != nil {
 			return err
 		}
 	}
@@ -225,8 +225,12 @@ func (s *session) write(p *PDU) error {
 	return nil
 }
 
-// answer handles one PDU of the master.
-func (s *session) answer(in *PDU) error {
+// answer handles one PDU of the master; none any more when ctx has ended, which the
+// last one may have brought about.
+func (s *session) answer(ctx context.Context, in *PDU) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	res := &Response{}
 	switch b := in.Body.(type) {
 	case *Response:

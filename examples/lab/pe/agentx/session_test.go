@@ -16,6 +16,7 @@ type tree struct {
 	log       []string
 	refuse    error
 	commitErr error
+	cleaned   func() // may be nil
 }
 
 var vars = []VarBind{{MustOID("1.3.1"), Int(1)}, {MustOID("1.3.2"), Int(2)}, {MustOID("1.3.3"), Int(3)}}
@@ -45,7 +46,12 @@ func (h *tree) Test(vbs []VarBind) (Transaction, error) {
 }
 func (h *tree) Commit() error { h.log = append(h.log, "commit"); return h.commitErr }
 func (h *tree) Undo() error   { h.log = append(h.log, "undo"); return nil }
-func (h *tree) Cleanup()      { h.log = append(h.log, "cleanup") }
+func (h *tree) Cleanup() {
+	h.log = append(h.log, "cleanup")
+	if h.cleaned != nil {
+		h.cleaned()
+	}
+}
 
 // master is the byte-speaking other side of a session.
 type master struct {
@@ -208,6 +214,39 @@ func TestSessionSet(t *testing.T) {
 			})
 		})
 	}
+}
+
+// lateClose is a connection that takes its time to close.
+type lateClose struct{ net.Conn }
+
+func (c lateClose) Close() error {
+	time.Sleep(time.Second)
+	return c.Conn.Close()
+}
+
+// A subagent that its handler ends does nothing that the master asks after that, also
+// where the connection is still open.
+func TestSessionEndedByHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		h := &tree{cleaned: cancel}
+		a := &Subagent{Descr: "test", Handler: h, Dial: func(context.Context) (net.Conn, error) { return lateClose{ours}, nil }}
+		done := make(chan error)
+		go func() { done <- a.Run(ctx) }()
+		m := &master{t, theirs}
+		m.accept(0)
+		m.ask(5, &TestSet{})
+		m.ask(5, &CommitSet{})
+		m.send(&PDU{Header: Header{SessionID: 42, TransactionID: 5}, Body: &CleanupSet{}})
+		m.send(&PDU{Header: Header{SessionID: 42, TransactionID: 6}, Body: &TestSet{}})
+		if err := <-done; err != nil {
+			t.Error("Run:", err)
+		}
+		if got := strings.Join(h.log, " "); got != "test commit cleanup" {
+			t.Errorf("calls %q", got)
+		}
+	})
 }
 
 // A master that is silent is pinged; one that does not answer is left.
