@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gosnmp/gosnmp"
+
+	"mpbox/examples/lab/pe/petest"
 )
 
 // agent is a small SNMP agent on loopback that keeps rows of the tables which the
@@ -89,7 +91,7 @@ var agentTables = map[string]tableRules{
 
 func newAgent(t testing.TB) *agent {
 	t.Helper()
-	a := &agent{addr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, cells: make(map[string]gosnmp.SnmpPDU), dieAfter: -1}
+	a := &agent{addr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(petest.FreePort(t))}, cells: make(map[string]gosnmp.SnmpPDU), dieAfter: -1}
 	a.put(uintVar(ifXEntry, 0, "0", 0)) // below every other OID: a walk that starts too low is seen
 	for scalar, v := range map[string]uint32{hopListIndexNext: 1, ftnIndexNext: 1, resIndexNext: 1} {
 		a.put(gosnmp.SnmpPDU{Name: scalar, Type: gosnmp.Gauge32, Value: v})
@@ -118,7 +120,6 @@ func (a *agent) start(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.addr = conn.LocalAddr().(*net.UDPAddr)
 	a.conn, a.done, a.dieAfter = conn, make(chan struct{}), -1
 	go func(done chan struct{}) { defer close(done); a.serve(conn) }(a.done)
 }

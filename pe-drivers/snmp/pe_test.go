@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -233,12 +232,7 @@ func TestIntegrationAgentRestarts(t *testing.T) {
 func TestIntegrationEngineID(t *testing.T) {
 	itest.Need(t, "snmpd")
 	dir := t.TempDir()
-	port, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := port.LocalAddr().String()
-	_ = port.Close()
+	addr := fmt.Sprintf("127.0.0.1:%d", petest.FreePort(t))
 	start := func(engine string) (stop func()) {
 		conf := filepath.Join(dir, engine)
 		text := "agentAddress udp:" + addr + "\nexactEngineID " + engine + "\ncreateUser u SHA-256 auth-secret AES priv-secret\nrwuser u authPriv\n"

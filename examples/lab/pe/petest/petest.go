@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,8 +115,6 @@ func (p *PE) StartProcess() {
 	case err := <-errs:
 		p.t.Fatal("start PE:", err)
 	}
-	// The address stays the same over restarts, as that of a router does.
-	p.Node.SSH.Address = netip.MustParseAddrPort(p.SSHAddr)
 }
 
 // StopProcess ends the PE process; the data plane keeps what it holds.
@@ -194,14 +193,33 @@ func (p *PE) Faults(words string) {
 	}
 }
 
-// freePort gives a UDP or TCP port that nobody has now.
-func freeUDP(t testing.TB) uint16 {
-	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
+// portsGiven counts those that FreePort tried.
+var portsGiven atomic.Uint32
+
+// FreePort gives a port of 127.0.0.1 that nobody has, over UDP and TCP. It is below those
+// that the kernel gives out: no other socket gets it by chance before it is bound, or
+// while what has it restarts.
+func FreePort(t testing.TB) uint16 {
+	t.Helper()
+	const first, ports = 20000, 10000
+	start := uint32(os.Getpid()) * 100 // packages may be tested at the same time
+	for range ports {
+		port := uint16(first + (start+portsGiven.Add(1))%ports)
+		addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+		u, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
+		if err != nil {
+			continue
+		}
+		_ = u.Close()
+		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(addr))
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		return port
 	}
-	defer func() { _ = c.Close() }()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	t.Fatal("no port is free")
+	return 0
 }
 
 // Node describes pe1 of the built-in network, with files in a temporary folder.
@@ -236,9 +254,9 @@ func Node(t testing.TB) fabric.Node {
 	n.FaultsFile = filepath.Join(dir, "pe1.faults")
 	n.EventLog = filepath.Join(dir, "pe1.log")
 	lo := netip.MustParseAddr("127.0.0.1")
-	n.SNMP = fabric.SNMP{Address: netip.AddrPortFrom(lo, freeUDP(t)), User: "mpbox", AuthPassword: "auth-secret-1", PrivPassword: "priv-secret-1"}
+	n.SNMP = fabric.SNMP{Address: netip.AddrPortFrom(lo, FreePort(t)), User: "mpbox", AuthPassword: "auth-secret-1", PrivPassword: "priv-secret-1"}
 	n.SSH = fabric.SSH{
-		Address: netip.AddrPortFrom(lo, 0), User: "mpbox", Password: "cli-secret",
+		Address: netip.AddrPortFrom(lo, FreePort(t)), User: "mpbox", Password: "cli-secret",
 		HostKeyFile: keyFile, HostKey: string(gossh.MarshalAuthorizedKey(sshPub)),
 	}
 	return n
