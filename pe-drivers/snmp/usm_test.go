@@ -117,13 +117,18 @@ func TestWhatTheAgentSaid(t *testing.T) {
 	}
 }
 
-// A SET goes out once, whatever else comes in meanwhile.
+// A SET goes out once, whatever else comes in meanwhile; and one that is not answered is
+// not sent again, for it may have been carried out.
 func TestSetIsSentOnce(t *testing.T) {
 	const setRequest = 0xa3
 	a := newUSMAgent(t, func(r usmRequest) {
 		if r.discovery {
 			r.report(4, r.msgID)
 			r.report(4, r.msgID)
+			return
+		}
+		if r.pdu == setRequest && r.n == 3 {
+			r.lost()
 			return
 		}
 		if r.pdu == setRequest {
@@ -133,14 +138,15 @@ func TestSetIsSentOnce(t *testing.T) {
 		r.answer()
 	})
 	d := New(a.config(2)).(*snmpDriver)
+	d.session.cfg.dial = a.driver.on(d.session.dialV3)
 	defer func() { _ = d.Close() }()
-	for range 2 {
-		if err := d.session.set(t.Context(), []gosnmp.SnmpPDU{{Name: sysUpTime, Type: gosnmp.Integer, Value: 1}}); err != nil {
-			t.Error(err)
+	for _, want := range []error{nil, nil, driver.ErrUnreachable} {
+		if err := d.session.set(t.Context(), []gosnmp.SnmpPDU{{Name: sysUpTime, Type: gosnmp.Integer, Value: 1}}); !errors.Is(err, want) {
+			t.Errorf("got %v, want %v", err, want)
 		}
 	}
-	if n := a.count(func(r usmRequest) bool { return r.pdu == setRequest }); n != 2 {
-		t.Errorf("%d SETs were sent, want 2", n)
+	if n := a.count(func(r usmRequest) bool { return r.pdu == setRequest }); n != 3 {
+		t.Errorf("%d SETs were sent, want 3", n)
 	}
 }
 
