@@ -337,7 +337,8 @@ func TestEvents(t *testing.T) {
 			done <- result{code, out, stderr}
 		}()
 		// Publish until the client has both: it subscribes when it gets there.
-		tick := time.NewTicker(time.Millisecond)
+		// Slowly: a stream that is held up while 256 wait for it is dropped.
+		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		var r result
 		for open := true; open; {
