@@ -76,13 +76,24 @@ func helperClient(addr string) {
 		return
 	}
 	buf := make([]byte, helperChunk)
+	pass := func(n int) error {
+		go func() { _, _ = c.Write(make([]byte, n)) }()
+		_, err := io.ReadFull(c, buf[:n])
+		return err
+	}
 	exchange := func() {
-		go func() { _, _ = c.Write(make([]byte, helperChunk)) }()
-		if _, err := io.ReadFull(c, buf); err != nil {
+		if err := pass(helperChunk); err != nil {
 			fmt.Println("error", err)
 			return
 		}
 		fmt.Println("up")
+	}
+	// One byte each way first: a server that is busy when joins arrive may not have
+	// noticed yet that its connection is fully established (RFC 8684, section 3.1),
+	// and Linux then refuses them for good.
+	if err := pass(1); err != nil {
+		fmt.Println("error", err)
+		return
 	}
 	exchange()
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
