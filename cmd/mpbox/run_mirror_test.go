@@ -103,19 +103,21 @@ func TestIntegrationMirror(t *testing.T) {
 			defer server.end()
 			defer func() { _ = server.cmd.Process.Kill() }()
 
-			found := 0
-			oneMore := func() {
+			// Closed connections stay listed for a while, which a slow run may outlast.
+			found := map[string]bool{}
+			oneMore := func() api.Connection {
 				h := n.host(n.client, "10.91.0.2:5001")
 				defer h.end()
 				h.say("more")
-				found++
-				eventually(t, fmt.Sprintf("connection %d and its join", found), func() bool {
-					all := c.connections()
-					return len(all) == found && whole(all[found-1])
+				var more []api.Connection
+				eventually(t, fmt.Sprintf("connection %d and its join", len(found)+1), func() bool {
+					more = slices.DeleteFunc(c.connections(), func(k api.Connection) bool { return found[k.ID] })
+					return len(more) == 1 && whole(more[0])
 				})
+				found[more[0].ID] = true
+				return more[0]
 			}
-			oneMore()
-			last := c.connections()[0]
+			last := oneMore()
 			for i, want := range []api.Place{{Attachment: "a", PE: "pe1"}, {Attachment: "b", PE: map[bool]string{false: "pe1"}[tc.erspan]}} {
 				if f := last.Subflows[i].Flows; f.C2S.Ingress != want || f.S2C.Egress != want || f.S2C.Ingress != (api.Place{}) {
 					t.Errorf("subflow %d: %+v, want %+v", i, f, want)
@@ -245,7 +247,13 @@ func (n *mptcpNet) box(ns, config string) *boxed {
 		return d.DialContext(ctx, "unix", socket)
 	}}}}
 	n.t.Cleanup(b.http.CloseIdleConnections)
-	eventually(n.t, "the API", func() bool { _, err := os.Stat(socket); return err == nil })
+	eventually(n.t, "the API", func() bool { // the socket is there before it listens
+		conn, err := net.Dial("unix", socket)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
 	return b
 }
 
