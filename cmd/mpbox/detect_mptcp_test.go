@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -180,6 +181,28 @@ func (n *mptcpNet) capture(ns, dev, file string) (stop func()) {
 		for lines.Scan() {
 		}
 		_ = cmd.Wait()
+	}
+}
+
+// captured waits until captures have all that was sent: tcpdump drops what it has not
+// read yet when it is told to end. A last frame is sent on each link, to nobody; files
+// tells how often a capture sees it.
+func (n *mptcpNet) captured(files map[string]int) {
+	n.t.Helper()
+	last := []byte("the last frame")
+	frame := frametest.Segment{
+		Src: netip.MustParseAddrPort("192.0.2.1:9"), Dst: netip.MustParseAddrPort("192.0.2.2:9"), Flags: frametest.ACK, Payload: last,
+	}.Ethernet()
+	for _, dev := range []string{"c0", "c1"} {
+		if err := n.sender(n.client, dev)(frame); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	for file, times := range files {
+		eventually(n.t, "the last frame in "+file, func() bool {
+			b, err := os.ReadFile(filepath.Join(n.dir, file))
+			return err == nil && bytes.Count(b, last) == times
+		})
 	}
 }
 
@@ -373,6 +396,7 @@ func TestIntegrationDetectKernelMPTCP(t *testing.T) {
 				}
 				c.end()
 				n.quiet()
+				n.captured(map[string]int{"client.pcap": 2, "first.pcap": 1, "second.pcap": 1})
 				for _, stop := range stops {
 					stop()
 				}
@@ -456,12 +480,19 @@ func TestIntegrationLiveCapture(t *testing.T) {
 		capture.LiveConfig{Interface: "c1", FilterOptions: third, Outgoing: true},
 		capture.LiveConfig{Interface: "m1", FilterOptions: capture.FilterOptions{ThirdACK: true, ERSPAN: true}})
 	mirror := n.sender(n.client, "m0")
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
+	var reading [3]sync.WaitGroup
+	var cancel [3]context.CancelFunc
+	stop := func(some ...int) {
+		for _, i := range some {
+			cancel[i]()
+			reading[i].Wait()
+		}
+	}
+	t.Cleanup(func() { stop(0, 1, 2) }) // before they are closed
 	for i, l := range links {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		var ctx context.Context
+		ctx, cancel[i] = context.WithCancel(t.Context())
+		reading[i].Go(func() {
 			err := l.Run(ctx, func(frames []capture.Frame) {
 				if i == 2 {
 					feed(far, frames)
@@ -477,7 +508,7 @@ func TestIntegrationLiveCapture(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-		}()
+		})
 	}
 	server := n.host(n.server, "server")
 	defer server.end()
@@ -502,13 +533,14 @@ func TestIntegrationLiveCapture(t *testing.T) {
 	for _, tr := range []*detector.Tracker{near, far} {
 		eventually(t, "its end", func() bool { k, ok := find(tr); return ok && k.Closed })
 	}
-	eventually(t, "all that was mirrored", func() bool { // the last packets of the end are on their way
+	// The links are not read any more, so no more is mirrored; what was is on its way.
+	stop(0, 1)
+	eventually(t, "all that was mirrored", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return links[2].Stats().Packets == near.Stats().Packets
 	})
-	cancel()
-	wg.Wait()
+	stop(2)
 	mu.Lock()
 	defer mu.Unlock()
 	// 400 kB went each way: some hundred segments.
