@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,8 +19,9 @@ import (
 )
 
 // probes sends numbered UDP packets from client to server until stop is called,
-// which tells how many were sent and which were lost.
-func (b *bare) probes() (stop func() (sent int, lost []int)) {
+// which tells how many were sent and which were lost. While mostUnderWay of them have
+// not arrived yet, it sends no more: what a machine had no time for is not lost.
+func (b *bare) probes() (sentSoFar func() int64, stop func() (sent int64, lost []int64)) {
 	b.t.Helper()
 	client, server := b.Host("client"), b.Host("server")
 	var in net.PacketConn
@@ -37,49 +40,59 @@ func (b *bare) probes() (stop func() (sent int, lost []int)) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	seen := map[int]bool{}
-	received := make(chan struct{})
+	const mostUnderWay = 32 // less than a socket's buffer holds
+	seen := map[int64]bool{}
+	var sent, received atomic.Int64
+	done := make(chan struct{})
 	go func() {
-		defer close(received)
+		defer close(done)
 		buf := make([]byte, 16)
 		for {
 			n, _, err := in.ReadFrom(buf)
 			if err != nil {
 				return
 			}
-			if n == 4 {
-				seen[int(binary.BigEndian.Uint32(buf))] = true
+			if n == 8 {
+				seen[int64(binary.BigEndian.Uint64(buf))] = true
+				received.Store(int64(len(seen)))
 			}
 		}
 	}()
 	ctx, cancel := context.WithCancel(b.t.Context())
-	sent := make(chan int)
-	go func() {
-		n := 0
-		for tick := time.NewTicker(time.Millisecond); ; n++ {
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
 			select {
 			case <-ctx.Done():
-				tick.Stop()
-				sent <- n
 				return
 			case <-tick.C:
-				_, _ = out.Write(binary.BigEndian.AppendUint32(nil, uint32(n)))
+			}
+			if n := sent.Load(); n-received.Load() < mostUnderWay {
+				_, _ = out.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
+				sent.Store(n + 1)
 			}
 		}
-	}()
-	return func() (int, []int) {
+	})
+	return sent.Load, func() (int64, []int64) {
 		cancel()
-		n := <-sent
-		sleep(b.t.Context(), 200*time.Millisecond) // what is under way arrives
+		sending.Wait()
+		_ = poll(b.t.Context(), 10*time.Second, func() error { // what is under way arrives
+			if n := received.Load(); n < sent.Load() {
+				return fmt.Errorf("%d received", n)
+			}
+			return nil
+		})
 		_, _ = in.Close(), out.Close()
-		<-received
-		var lost []int
-		for i := range n {
+		<-done
+		var lost []int64
+		for i := range sent.Load() {
 			if !seen[i] {
 				lost = append(lost, i)
 			}
 		}
-		return n, lost
+		return sent.Load(), lost
 	}
 }
 
@@ -89,10 +102,10 @@ func TestIntegrationMakeBeforeBreak(t *testing.T) {
 	b.start()
 	ctx := t.Context()
 	f, n := b.fabs["pe1"], b.pe("pe1").Node
-	stop := b.probes()
+	sentSoFar, stop := b.probes()
 	// Each turn: a new LSP on the other path, re-point, remove the old one.
 	old := b.lsps["pe1>pe2"][0].ID
-	for i := range 20 {
+	for i, end := 0, time.Now().Add(30*time.Second); i < 20 || sentSoFar() < 500 && time.Now().Before(end); i++ {
 		p := b.path("pe1", "pe2", 2+i, [][]string{{"pe1-p2", "p2-pe2"}, {"pe1-p1", "p1-pe2"}}[i%2])
 		if err := f.InstallPath(ctx, p); err != nil {
 			t.Fatal(err)
