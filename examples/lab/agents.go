@@ -98,7 +98,16 @@ func startDetached(ctx context.Context, logFile string, args []string) error {
 // startGuard starts what restores port pairs on edge bridges when vswitchd is
 // restarted without a controller.
 func (l *Lab) startGuard(ctx context.Context) error {
-	return startDetached(ctx, filepath.Join(l.RunDir, "guard.log"), l.guardCommand())
+	if err := startDetached(ctx, filepath.Join(l.RunDir, "guard.log"), l.guardCommand()); err != nil {
+		return err
+	}
+	// It has no pidfile: Down finds it as it is found here, also after Ctrl-C meanwhile.
+	return poll(context.WithoutCancel(ctx), 10*time.Second, func() error {
+		if findProcess(l.guardCommand()) == 0 {
+			return fmt.Errorf("the guard of the edge bridges does not run: see %s", filepath.Join(l.RunDir, "guard.log"))
+		}
+		return nil
+	})
 }
 
 func (l *Lab) guardCommand() []string {

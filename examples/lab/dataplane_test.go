@@ -222,7 +222,7 @@ func (b *bare) run(spec TrafficSpec) (*Traffic, ConnResult) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := tr.WaitSubflows(ctx, b.Options.Subflows, 5*time.Second); err != nil {
+	if err := tr.WaitSubflows(ctx, b.Options.Subflows, 30*time.Second); err != nil {
 		b.t.Fatal(err)
 	}
 	conns, err := tr.Subflows()

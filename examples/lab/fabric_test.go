@@ -171,7 +171,7 @@ func TestIntegrationSwitchRestartAndLinks(t *testing.T) {
 	if err := unix.Kill(st.OVS.VSwitchd.PID, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if err := poll(ctx, 5*time.Second, func() error {
+	if err := poll(ctx, 20*time.Second, func() error {
 		if alive(st.OVS.VSwitchd.PID) {
 			return fmt.Errorf("vswitchd lives")
 		}
@@ -190,7 +190,7 @@ func TestIntegrationSwitchRestartAndLinks(t *testing.T) {
 	if err := b.checkForwarding(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := poll(ctx, 5*time.Second, func() error {
+	if err := poll(ctx, 20*time.Second, func() error {
 		for _, r := range b.Routers {
 			if n := len(b.flows(r.Mgmt)); n != before[r.Name] {
 				return fmt.Errorf("%s has %d flows, had %d", r.Name, n, before[r.Name])
@@ -208,7 +208,7 @@ func TestIntegrationSwitchRestartAndLinks(t *testing.T) {
 		for name, f := range b.fabs {
 			select {
 			case <-f.Changed():
-			case <-time.After(5 * time.Second):
+			case <-time.After(20 * time.Second):
 				t.Fatalf("%s did not hear of the link", name)
 			}
 			if f.LinkUp("p1-pe2") != up || !f.LinkUp("pe1-p1") {
@@ -229,20 +229,25 @@ func TestIntegrationTwoVPNs(t *testing.T) {
 	// The same addresses, and the same port, in two VPNs: each is answered by its own.
 	red, _ := b.run(TrafficSpec{Port: 5001})
 	blue, _ := b.run(TrafficSpec{Client: "client2", Server: "server2", Port: 5001})
-	counts, err := b.CountFlows(ctx, time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
 	labels := map[uint32]bool{}
-	for k := range counts {
-		labels[k.VPNLabel] = true
+	if err := poll(ctx, 15*time.Second, func() error {
+		counts, err := b.CountFlows(ctx, time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k := range counts {
+			labels[k.VPNLabel] = true
+		}
+		// Two VPNs, two directions.
+		if len(labels) < 4 || red.Bytes() == 0 || blue.Bytes() == 0 {
+			return fmt.Errorf("VPN labels seen %v, want 4; received %d in red, %d in blue", labels, red.Bytes(), blue.Bytes())
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
-	// Two VPNs, two directions.
-	if len(labels) != 4 {
+	if len(labels) > 4 {
 		t.Errorf("VPN labels seen %v, want 4", labels)
-	}
-	if red.Bytes() == 0 || blue.Bytes() == 0 {
-		t.Errorf("received %d in red, %d in blue", red.Bytes(), blue.Bytes())
 	}
 	// Red is steered; blue, which has the same addresses, stays.
 	conns, err := red.Subflows()
@@ -267,8 +272,12 @@ func TestIntegrationTwoVPNs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for client, want := range map[string]bool{"client": false, "client2": true} {
+		limit := 2 * time.Second
+		if want {
+			limit = 10 * time.Second
+		}
 		err := within(b.Host(client).Namespace, func() error {
-			c, err := net.DialTimeout("tcp", net.JoinHostPort(b.Host("server2").Addr(true).String(), "5002"), 2*time.Second)
+			c, err := net.DialTimeout("tcp", net.JoinHostPort(b.Host("server2").Addr(true).String(), "5002"), limit)
 			if err == nil {
 				_ = c.Close()
 			}

@@ -114,7 +114,7 @@ func TestIntegrationTwoLabsSideBySide(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := tr.WaitSubflows(ctx, 2, 5*time.Second); err != nil {
+		if err := tr.WaitSubflows(ctx, 2, 30*time.Second); err != nil {
 			t.Error(err)
 		}
 		if err := tr.Stop(); err != nil {
@@ -136,6 +136,9 @@ func TestIntegrationHalfDeadLabGoesDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, pid := range []int{st.OVS.OVSDB.PID, st.PEs[0].Process.PID} {
+		if pid == 0 {
+			t.Fatalf("status %+v", st)
+		}
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 			t.Error(err)
 		}

@@ -31,7 +31,7 @@ func manager(t *testing.T, p *petest.PE) *gosnmp.GoSNMP {
 	t.Helper()
 	a := netip.MustParseAddrPort(p.SNMPAddr)
 	g := &gosnmp.GoSNMP{
-		Target: a.Addr().String(), Port: a.Port(), Version: gosnmp.Version3, Timeout: 10 * time.Second, Retries: 1, MaxRepetitions: 20,
+		Target: a.Addr().String(), Port: a.Port(), Version: gosnmp.Version3, Timeout: 10 * time.Second, MaxRepetitions: 20,
 		SecurityModel: gosnmp.UserSecurityModel, MsgFlags: gosnmp.AuthPriv, MaxOids: 60,
 		SecurityParameters: &gosnmp.UsmSecurityParameters{
 			UserName: p.Node.SNMP.User, AuthenticationProtocol: gosnmp.SHA256, AuthenticationPassphrase: p.Node.SNMP.AuthPassword,
