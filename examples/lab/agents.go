@@ -89,22 +89,25 @@ func (l *Lab) StartPE(ctx context.Context, p *PE) error {
 	return startDetached(ctx, p.LogFile, p.Command(l))
 }
 
-// startDetached starts a process that outlives this one.
+// startDetached starts a process that outlives this one, by a command line of
+// inNamespace. It is in its namespace before it is detached: from then on, whatever
+// becomes of ctx, remove finds it there.
 func startDetached(ctx context.Context, logFile string, args []string) error {
-	sh := []string{"--fork", "sh", "-c", `exec "$@" >>"$0" 2>&1 </dev/null`, logFile}
-	return run(ctx, "setsid", append(sh, args...)...)
+	enter, command := args[:4:4], args[4:]
+	sh := append(enter, "setsid", "--fork", "sh", "-c", `exec "$@" >>"$0" 2>&1 </dev/null`, logFile)
+	return run(ctx, sh[0], append(sh[1:], command...)...)
 }
 
 // startGuard starts what restores port pairs on edge bridges when vswitchd is
-// restarted without a controller.
+// restarted without a controller, and waits until it runs.
 func (l *Lab) startGuard(ctx context.Context) error {
-	if err := startDetached(ctx, filepath.Join(l.RunDir, "guard.log"), l.guardCommand()); err != nil {
+	logFile := filepath.Join(l.RunDir, "guard.log")
+	if err := startDetached(ctx, logFile, l.guardCommand()); err != nil {
 		return err
 	}
-	// It has no pidfile: Down finds it as it is found here, also after Ctrl-C meanwhile.
-	return poll(context.WithoutCancel(ctx), 10*time.Second, func() error {
+	return poll(ctx, 20*time.Second, func() error {
 		if findProcess(l.guardCommand()) == 0 {
-			return fmt.Errorf("the guard of the edge bridges does not run: see %s", filepath.Join(l.RunDir, "guard.log"))
+			return fmt.Errorf("the guard does not run, see %s", logFile)
 		}
 		return nil
 	})
