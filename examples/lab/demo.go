@@ -35,8 +35,10 @@ type DemoResult struct {
 	// LSPsCreated counts both directions.
 	LSPsCreated   int            `json:"lsps_created"`
 	LSPsByIngress map[string]int `json:"lsps_created_by_ingress"`
-	// DetectMS is from the first JOIN's SYN at the tap until the subflow was in the
-	// API; SteerMS until the last binding was verified on the PE.
+	// DetectMS is from a JOIN's SYN at the tap until the subflow was in the API, of the
+	// join that took longest. SteerMS is from the first JOIN's SYN until the last binding
+	// was verified: on the PE and, where the edge bridge counts or marks the flow, there.
+	// Steered by class, flows need nothing new on a PE that has the classes already.
 	DetectMS float64     `json:"detect_ms"`
 	SteerMS  float64     `json:"steer_ms"`
 	Routes   []DemoRoute `json:"routes"`
