@@ -23,11 +23,11 @@ func TestIntegrationRestart(t *testing.T) {
 			l := up(t, "four-path", tc.pe, tc.steer, func(o *lab.Options) { o.Subflows = 3 })
 			c := start(t, l)
 			tr := traffic(t, l, lab.TrafficSpec{})
-			if err := tr.WaitSubflows(t.Context(), 3, 10*time.Second); err != nil {
+			if err := tr.WaitSubflows(t.Context(), 3, 30*time.Second); err != nil {
 				t.Fatal(err)
 			}
-			c.verified(20*time.Second, 6)
-			c.wait(15*time.Second, "no plan is running", func() bool { return len(c.list("/v1/plans", "state", "running")) == 0 })
+			c.verified(60*time.Second, 6)
+			c.wait(60*time.Second, "no plan is running", func() bool { return len(c.list("/v1/plans", "state", "running")) == 0 })
 			bound, told, plans := c.lsps(), sets(t, l), c.list("/v1/plans")
 			before, err := tr.Rate(t.Context(), 3*time.Second)
 			if err != nil {
@@ -65,7 +65,7 @@ func TestIntegrationRestart(t *testing.T) {
 				}
 				return n == 4
 			})
-			c.verified(20*time.Second, 8)
+			c.verified(60*time.Second, 8)
 			for id, lsp := range bound {
 				if got := c.lsps()[id]; got != lsp {
 					t.Errorf("%s moved from %s to %s when the connection grew", id, lsp, got)
@@ -115,7 +115,7 @@ func TestIntegrationSwitchRestartWithoutController(t *testing.T) {
 	c := start(t, l)
 	client, server := hosts(l, l.Hosts[0].VPN)
 	tr := traffic(t, l, lab.TrafficSpec{Client: client, Server: server})
-	c.verified(20*time.Second, 4)
+	c.verified(60*time.Second, 4)
 	c.stop(syscall.SIGKILL)
 	status, err := l.Status(t.Context())
 	if err != nil {
@@ -195,7 +195,7 @@ func TestIntegrationCutLink(t *testing.T) {
 			l := up(t, "four-path", pe, "ftn", func(o *lab.Options) { o.Subflows = 3 })
 			c := start(t, l)
 			tr := traffic(t, l, lab.TrafficSpec{})
-			c.verified(20*time.Second, 6)
+			c.verified(60*time.Second, 6)
 			var link string
 			for try := 1; ; try++ {
 				var took time.Duration

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -77,8 +78,26 @@ type controller struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when mpbox has ended, with err
 	err  error
-	log  *bytes.Buffer
+	log  *logBuffer
 	http http.Client
+}
+
+// logBuffer is written by one goroutine and shown by another.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // start runs mpbox in the lab and waits until it is ready.
@@ -89,7 +108,7 @@ func start(t *testing.T, l *lab.Lab) *controller {
 		t.Fatal(err)
 	}
 	socket := strings.TrimPrefix(status.Controller.APISocket, "unix:")
-	c := &controller{t: t, lab: l, done: make(chan struct{}), log: &bytes.Buffer{}}
+	c := &controller{t: t, lab: l, done: make(chan struct{}), log: &logBuffer{}}
 	c.http = http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}

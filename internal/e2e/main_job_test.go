@@ -32,10 +32,10 @@ func TestIntegrationBindingsAreSeenInTheDataPlane(t *testing.T) {
 			l := up(t, tc.topology, tc.pe, tc.steer, nil)
 			c := start(t, l)
 			tr := traffic(t, l, lab.TrafficSpec{})
-			if err := tr.WaitSubflows(t.Context(), tc.subflows, 10*time.Second); err != nil {
+			if err := tr.WaitSubflows(t.Context(), tc.subflows, 30*time.Second); err != nil {
 				t.Fatal(err)
 			}
-			c.verified(20*time.Second, 2*tc.subflows)
+			c.verified(60*time.Second, 2*tc.subflows)
 			d := c.list("/v1/demands")
 			if len(d) != 1 || d[0].str("achieved") != d[0].str("requested") {
 				t.Errorf("demands: %v", d)
@@ -198,7 +198,7 @@ func TestIntegrationVPNsWithTheSameAddresses(t *testing.T) {
 	for _, pair := range byVPN {
 		traffic(t, l, lab.TrafficSpec{Client: pair[0], Server: pair[1], Port: 5000})
 	}
-	c.verified(20*time.Second, 8)
+	c.verified(60*time.Second, 8)
 	for vpn := range byVPN {
 		if n := len(c.list("/v1/connections?vpn=" + vpn)); n != 1 {
 			t.Errorf("VPN %s: %d connections", vpn, n)

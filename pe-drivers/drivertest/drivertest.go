@@ -236,6 +236,9 @@ func (r *run) up(name string) topology.LSP {
 	for {
 		l, ok := r.find(name)
 		if ok && l.Oper == topology.OperUp {
+			// A reading is not of one moment: that during which an LSP came up may lack
+			// its recorded route.
+			l, _ = r.find(name)
 			return l
 		}
 		if time.Now().After(deadline) {
